@@ -35,9 +35,11 @@ def _say(error: Exception, code: int) -> int:
 @app.command()
 def doctor() -> None:
     """Check Python, torch, device, memory, threads, widgets, kernel, data and disk, and say what to do."""
-    from .lab import doctor as checks
+    from .lab.doctor import checks, report
 
-    raise typer.Exit(checks.main())
+    found = checks()
+    report(found)
+    sys.exit(any(check.status == "fail" for check in found))
 
 
 @app.command()

@@ -141,7 +141,7 @@ async def _execute(
     )  # fmt: skip
     code = [i for i, cell in enumerate(nb.cells) if cell.cell_type == "code"]
     try:
-        async with client.async_setup_kernel(env=env):
+        async with client.async_setup_kernel(env=env, cleanup_kc=True):
             with tqdm(total=len(code), desc=path.stem, unit="cell", disable=not bar, file=sys.stderr) as shown:
                 for count, index in enumerate(code, start=1):
                     shown.set_postfix_str(_first_lines(nb.cells[index].source, 1)[:50])
