@@ -1,19 +1,30 @@
-"""The bench: tiers, training, claims, metrics, plots, widgets, stamps. Names load when first touched."""
+"""The bench: tiers, training, claims, metrics, plots, widgets, stamps.
+
+What needs matplotlib or ipywidgets loads when it is first touched, so that scripts without pictures start quickly.
+"""
 
 from importlib import import_module
 
-_NAMES = {
-    "tier": "tiers", "claim": "claims", "explore": "widgets", "slider": "widgets", "choice": "widgets",
-    "train": "train", "EMA": "train", "mode": "train", "warmup_flat_decay": "train", "cosine_decay": "train",
-    "recipe_optimizer": "optim", "Muon": "optim", "best_device": "device", "course": "course", "measured": "results",
-}  # fmt: skip
-_MODULES = ("claims", "course", "device", "doctor", "metrics", "optim", "plots", "results", "stamp", "widgets")
-__all__ = [*_NAMES, *(m for m in _MODULES if m not in _NAMES)]
+from . import device, metrics
+from .claims import claim
+from .compare import compare
+from .device import best_device
+from .optim import Muon, recipe_optimizer
+from .results import measured
+from .tiers import tier
+from .train import EMA, cosine_decay, mode, train, warmup_flat_decay
+
+_LATER = {"explore": "widgets", "slider": "widgets", "choice": "widgets"}
+_MODULES = ("course", "doctor", "plots", "stamp", "widgets")
+__all__ = [
+    "EMA", "Muon", "best_device", "claim", "compare", "cosine_decay", "device", "measured", "metrics", "mode",
+    "recipe_optimizer", "tier", "train", "warmup_flat_decay", *_LATER, *_MODULES,
+]  # fmt: skip
 
 
 def __getattr__(name: str):
-    if name in _NAMES:
-        return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'canvaslab.lab' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
