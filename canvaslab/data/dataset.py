@@ -47,10 +47,15 @@ class Dataset:
 
 def data_folders() -> list[Path]:
     """Folders searched for data, in order: $CANVASLAB_DATA, the repository's ``data``, the user's cache."""
-    repository = Path(__file__).resolve().parents[2]
     named = os.environ.get("CANVASLAB_DATA")
-    shipped = [repository / "data"] if (repository / "pyproject.toml").exists() else []
-    return ([Path(named).expanduser()] if named else []) + shipped + [cache_folder()]
+    folders = (Path(named).expanduser() if named else None, shipped_folder(), cache_folder())
+    return [folder for folder in folders if folder is not None]
+
+
+def shipped_folder() -> Path | None:
+    """The repository's ``data``, or None where the package is installed without its repository."""
+    repository = Path(__file__).resolve().parents[2]
+    return repository / "data" if (repository / "pyproject.toml").exists() else None
 
 
 def cache_folder() -> Path:
