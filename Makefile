@@ -18,7 +18,7 @@ help:
 	@echo "make clean    remove the environment and the caches"
 
 lab: $(STAMP)
-	@$(BIN)/python -m canvaslab lab
+	@$(BIN)/python -m canvaslab lab $(ARGS)
 
 test: $(STAMP)
 	$(PYTEST) -n $(WORKERS) --dist loadfile
