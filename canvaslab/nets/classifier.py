@@ -14,7 +14,7 @@ from torch import Tensor, nn
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 # Two nets that share nothing: another seed, stem, depth and width.
 ROLES = {
-    "features": {"file": "fashion_classifier", "seed": 0, "net": {"widths": (32, 64, 64), "patch": 2}},
+    "features": {"file": "fashion_classifier", "seed": 0, "net": {"widths": (32, 64, 64, 64), "patch": 2}},
     "judge": {"file": "fashion_judge", "seed": 1, "net": {"widths": (16, 32, 64, 96), "patch": 1}},
 }
 
@@ -26,7 +26,7 @@ class Classifier(nn.Module):
     one 3 x 3 convolution per width, halving the resolution between them while it is above 7. ``features(x)`` are the
     (B, widths[-1]) averages before the last layer.
     """
-    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10, widths: tuple[int, ...] = (32, 64, 64),
+    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10, widths: tuple[int, ...] = (32, 64, 64, 64),
                  patch: int = 2, mean: float = 0.2860, std: float = 0.3530):
         super().__init__()
         if size % patch:

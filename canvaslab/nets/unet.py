@@ -74,10 +74,15 @@ class UNet(nn.Module):
 
     `PRESETS`: ``UNet(**PRESETS["s"], classes=10)``; parameters without classes:
 
-    ====  =======================================  ==========
-    name  arguments                                parameters
-    ====  =======================================  ==========
-    ====  =======================================  ==========
+    ====  =========================================  ==========
+    name  arguments                                  parameters
+    ====  =========================================  ==========
+    xs    widths=(16, 32)                                0.20 M
+    s     widths=(24, 48)                                0.39 M
+    m     widths=(64, 128)                               2.39 M
+    l     widths=(128, 256), blocks=2                   13.17 M
+    xl    widths=(192, 384, 384), blocks=2, size=32     50.47 M
+    ====  =========================================  ==========
     """
     def __init__(self, channels: int = 1, size: int = 28, widths: tuple[int, ...] = (16, 32), classes: int = 0,
                  patch: int = 2, blocks: int = 1, embedding: int = 128, dropout: float = 0.0):
