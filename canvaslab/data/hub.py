@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .dataset import DataCorrupt, DataMissing, Dataset, cache_folder, data_folders
+from .dataset import DataCorrupt, DataMissing, Dataset, cache_folder, data_folders, replacing
 
 AXES = ("image", "channel", "row", "column")
 
@@ -194,11 +194,6 @@ def _keep(path: Path, x: Tensor, y: Tensor | None, classes: tuple[str, ...]) -> 
     from safetensors.torch import save_file
 
     tensors = {"x": x} if y is None else {"x": x, "y": y}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with suppress(OSError, SafetensorError):  # a folder that cannot be written only costs the next load its speed
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(tensors, temporary, metadata={"classes": json.dumps(classes)})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    # A folder that cannot be written only costs the next load its speed.
+    with suppress(OSError, SafetensorError), replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"classes": json.dumps(classes)})

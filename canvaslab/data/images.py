@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .dataset import DataCorrupt, DataMissing, Dataset, cache_folder, data_folders, write_atomically
+from .dataset import DataCorrupt, DataMissing, Dataset, cache_folder, data_folders, replacing
 
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -112,8 +112,9 @@ def _fetch_fashion(file: str) -> bytes:
         if wrong := fault(content, FASHION_FILES[file]):
             failures.append(f"what came {wrong}")
             continue
-        with contextlib.suppress(OSError):  # a machine without a writable home can still use what it has just fetched
-            write_atomically(folder / file, content)
+        # A machine without a writable home can still use what it has just fetched.
+        with contextlib.suppress(OSError), replacing(folder / file) as temporary:
+            temporary.write_bytes(content)
         return content
     places = ", ".join(str(f / "fashion-mnist") for f in data_folders())
     raise DataMissing(
