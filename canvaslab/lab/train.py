@@ -239,7 +239,7 @@ def _restore(model: nn.Module, optimizer, modes: list, own_forward: Callable | N
         m.training = training
     for group, rate in zip(optimizer.param_groups, base, strict=True):
         group["lr"] = rate
-    for name in ("forward", "_original_forward", "_is_accelerate_prepared"):  # accelerate wraps them under mixed precision
+    for name in ("forward", "_original_forward", "_is_accelerate_prepared"):  # left by accelerate
         vars(model).pop(name, None)
     if own_forward is not None:
         model.forward = own_forward
