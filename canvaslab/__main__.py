@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -129,6 +130,8 @@ def lab(context: typer.Context) -> None:
     with plainly():
         folder = notebooks_folder()
         (start,) = find(["00"], folder)
+        if find_spec("jupyterlab") is None:
+            raise ValueError("JupyterLab is not installed; `make lab` installs it, or: pip install jupyterlab")
     root = folder.parent if folder.name == "notebooks" else folder
     command = [sys.executable, "-m", "jupyterlab", str(start.relative_to(root)), *context.args]
     sys.exit(subprocess.run(command, cwd=root, check=False).returncode)

@@ -170,7 +170,7 @@ def points(ax: Axes, x: Any, colour: str = OURS, label: str | None = None, size:
     x = _planar("points", x)
     alpha = float(np.clip(500 / max(len(x), 1), 0.25, 0.9))
     ax.scatter(*x.T, s=size, color=colour, label=label, linewidths=0, alpha=alpha)
-    ax.set_aspect("equal", adjustable="datalim")
+    _equal(ax)
 
 
 @styled
@@ -178,7 +178,7 @@ def arrows(ax: Axes, x: Any, vectors: Any, colour: str = BLACK) -> None:
     """A vector field: `vectors` (N, 2) at `x` (N, 2), lengths scaled together."""
     x, vectors = _planar("arrows", x), _planar("arrows", vectors)
     ax.quiver(*x.T, *vectors.T, color=colour, width=0.004)
-    ax.set_aspect("equal", adjustable="datalim")
+    _equal(ax)
 
 
 @styled
@@ -187,7 +187,7 @@ def trajectories(ax: Axes, paths: Any, times: Any = None, colour: str = OURS, al
     paths = array(paths)
     if paths.ndim == 3 and paths.shape[-1] == 2:
         lines, ends = paths.transpose(1, 0, 2), paths[-1]
-        ax.set_aspect("equal", adjustable="datalim")
+        _equal(ax)
     elif paths.ndim == 2:
         times = np.arange(len(paths)) if times is None else array(times)
         if times.shape != (len(paths),):
@@ -266,6 +266,12 @@ def array(x: Any) -> np.ndarray:
         x = x.detach().cpu()
         x = x.float() if x.is_floating_point() and x.element_size() == 2 else x  # numpy has no bfloat16
     return np.asarray(x)
+
+
+def _equal(ax: Axes) -> None:
+    """One unit is as long across as up, unless an image on the axes has settled that."""
+    if not ax.images:
+        ax.set_aspect("equal", adjustable="datalim")
 
 
 def _planar(who: str, x: Any) -> np.ndarray:
