@@ -17,6 +17,7 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 from PIL import Image
+from skimage.color import rgb2lab
 
 from canvaslab.lab import plots, widgets
 from canvaslab.lab.export import AltText
@@ -32,17 +33,15 @@ VISION = {
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
     ),
 }
-# IEC 61966-2-1: from linear sRGB to CIE XYZ
-TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
 def seen(colour, vision):
     """CIELAB of a colour as this vision sees it."""
     rgb = np.array(mpl.colors.to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    xyz = TO_XYZ @ np.clip(VISION[vision] @ linear, 0, 1) / (TO_XYZ @ np.ones(3))
-    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+    linear = np.clip(VISION[vision] @ linear, 0, 1)
+    rgb = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return rgb2lab(rgb[None, None])[0, 0]
 
 
 @pytest.mark.parametrize("vision", VISION)
