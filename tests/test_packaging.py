@@ -1,5 +1,6 @@
 """Laws of the package: its lists of requirements agree, its pins lie within its ranges, its import is light."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -38,6 +39,22 @@ def test_the_tested_set_lies_within_the_ranges_and_covers_them():
     for requirement in wanted():
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     assert str(pins["torch"]) == "2.13.0"
+
+
+def test_every_import_of_the_package_is_declared():
+    from importlib import metadata
+
+    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    # The kernel's own parts (IPython, jupyter_client, ...) are as good as declared with ipykernel.
+    declared |= {canonicalize_name(Requirement(line).name) for line in metadata.requires("ipykernel")}
+    owners = metadata.packages_distributions()
+    for path in (ROOT / "canvaslab").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"canvaslab"}:
+                owned = {canonicalize_name(owner) for owner in owners.get(name, [])}
+                assert owned & declared, f"{path.name} imports {name}, which is not declared"
 
 
 def test_the_tested_set_pins_releases_only():
