@@ -1,0 +1,71 @@
+"""Linear multistep samplers: one evaluation a step, high order from the memory of earlier slopes.
+
+They walk dx/dsigma = (x - x0_hat) / sigma. A high order buys accuracy with a small stability region; heavy-ball
+momentum buys the region back. Build a fresh one for each trajectory.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .denoise import Denoise
+from .sample import Step
+
+# weights of the backward differences of the slope in the Adams-Bashforth series, and with it its error constants
+ADAMS = (1.0, 1 / 2, 5 / 12, 3 / 8)
+
+
+def adams_weights(levels: list[Tensor], t: Tensor) -> list[float]:
+    """Weights of the slopes at ``levels`` (newest first) whose sum, times the step, integrates up to ``t``.
+
+    Exact for polynomials of degree len(levels) - 1, on any grid; on an even one the textbook Adams-Bashforth weights.
+    """
+    s = torch.stack(levels).double().cpu()
+    nodes = (s - s[0]) / (t.double().cpu() - s[0])  # 0 for the newest, -1 for the one before on an even grid
+    power = torch.arange(len(levels), dtype=torch.float64)
+    return torch.linalg.solve(nodes ** power[:, None], 1 / (power + 1)).tolist()
+
+
+def ghvb(order: int = 2, beta: float = 1.0) -> Step:
+    """Generalised heavy ball: Adams-Bashforth of ``order`` 1 to 4, damped by momentum. ``beta`` in (0, 1].
+
+    With v_n = (1 - beta) v_(n-1) + beta slope_n, one step is Adams-Bashforth on the slopes minus its most
+    oscillating part, (1/beta - 1) a_(k-1) nabla^k v: smaller beta, larger stability region, larger error constant,
+    same order. beta = 1 is Adams-Bashforth; order 1 is the classical heavy ball, x + h v.
+    Wizadwongsa et al. 2024, section 4.2 (their M_k, written as differences), here with the weights of uneven grids.
+    The first steps use the orders for which there is memory, from Euler up: they bound the order seen at 2.
+    """
+    if order not in (1, 2, 3, 4) or not 0 < beta <= 1:
+        raise ValueError(f"ghvb needs order 1, 2, 3 or 4 and 0 < beta <= 1, got order={order}, beta={beta}")
+    levels: list[Tensor] = []
+    slopes: list[Tensor] = []
+    velocities: list[Tensor] = []  # newest first, like the others
+
+    def step(denoise: Denoise, x: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        x0 = denoise(x, s)
+        slope = (x - x0) / s
+        if not slopes:
+            velocities.extend([slope] * (order + 1))  # at rest: the momentum starts as the first slope
+            levels.append(s), slopes.append(slope)
+            return torch.lerp(x0, x, t / s), x0  # Euler, and exactly x0 when t = 0
+        for memory, new, size in (
+            (levels, s, order),
+            (slopes, slope, order),
+            (velocities, torch.lerp(velocities[0], slope, beta), order + 1),
+        ):
+            memory.insert(0, new)
+            del memory[size:]
+        k = len(slopes)
+        move = sum(w * f for w, f in zip(adams_weights(levels, t), slopes, strict=True))
+        if beta < 1:
+            wiggle = sum((-1) ** j * math.comb(k, j) * velocities[j] for j in range(k + 1))  # nabla^k v
+            move = move - (1 / beta - 1) * ADAMS[k - 1] * wiggle
+        return x + (t - s) * move, x0
+
+    return step
+
+
+def adams_bashforth(order: int = 2) -> Step:
+    """``ghvb(order, beta=1)``: Adams-Bashforth on the levels of the grid (on even grids: PLMS, Liu et al. 2022)."""
+    return ghvb(order, 1.0)
