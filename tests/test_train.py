@@ -225,7 +225,8 @@ def test_everything_is_as_before_however_it_ends(way, precision):
         for step in train(net, FEEDS["list"](), loss, optimizer, 3, lr=lambda n: 0.5, progress=False,
                           accelerator=Accelerator(cpu=True, mixed_precision=precision)):
             assert torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
-            assert step.loss.grad_fn is None and net[2].training
+            assert step.loss.grad_fn is None and net[2].training and step.lr == rates[0] / 2
+            assert [g["lr"] for g in optimizer.param_groups] == rates
             if way == "break":
                 break
             if way == "body raises":
@@ -285,8 +286,18 @@ def test_a_checkpoint_of_another_run_gets_one_sentence(change, sentence, tmp_pat
     net, optimizer = change()
     net = net or make()[0]
     optimizer = optimizer(net.parameters(), lr=0.1) if optimizer else recipe_optimizer(net, outside=("0", "6"))
+    net.eval()
     with pytest.raises(ValueError, match=sentence):
         next(train(net, FEEDS["list"](), noisy, optimizer, 20, checkpoint=tmp_path, progress=False))
+    assert not net.training and "_is_accelerate_prepared" not in vars(net)
+
+
+def test_the_settings_given_win_over_those_of_the_checkpoint(tmp_path):
+    run("list", folder=tmp_path)
+    net, optimizer, _ = make()
+    optimizer.param_groups[0]["lr"] = 0.5
+    step = next(train(net, FEEDS["list"](), noisy, optimizer, 20, checkpoint=tmp_path, progress=False))
+    assert step.n == 14 and step.lr == 0.5
 
 
 def test_a_loss_that_is_not_finite_stops_and_spares_the_checkpoint(tmp_path):

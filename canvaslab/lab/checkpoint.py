@@ -107,7 +107,10 @@ def load(path: Path, model: nn.Module, optimizer, ema, accelerator) -> tuple[int
     if ema is not None:
         _fill(ema.model, path / "ema.safetensors", "EMA")
         ema.n = rest["ema_n"]
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(rest["optimizer"])
+    for group, own_settings in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own_settings)  # a learning rate changed in the code is meant
     set_random_state(state["random"])
     return rest["n"], state["feed"]
 

@@ -146,8 +146,8 @@ def _autocast(precision: str | None, device: torch.device):
     return nullcontext()
 
 
-def _update(model: nn.Module, batch: Any, loss: Callable, optimizer, clip: float | None, precision: str | None,
-            accelerator) -> Tensor:
+def _update(model: nn.Module, batch: Any, loss: Callable, optimizer, factor: float, clip: float | None,
+            precision: str | None, accelerator) -> Tensor:
     with _autocast(precision, accelerator.device):
         value = loss(model, batch)
     if value.ndim:
@@ -156,7 +156,14 @@ def _update(model: nn.Module, batch: Any, loss: Callable, optimizer, clip: float
     accelerator.backward(value)
     if clip is not None:
         accelerator.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:  # the factor holds for this step only: an interrupted run leaves the optimiser as it was given
+        for group in optimizer.param_groups:
+            group["lr"] *= factor
+        optimizer.step()
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
     return value.detach()
 
 
@@ -171,13 +178,13 @@ def train(model: nn.Module, batches: Callable[[int], Any] | Iterable, loss: Call
     processes: its ``.shard(rank, world)``, else n * world + rank), or anything that can be read again and again.
     loss: ``loss(model, batch) -> ()``. steps: counted from the first, also after a restart. lr: factor of each group's
     learning rate at step n. clip: largest gradient norm. checkpoint: a folder, written every ``save_every`` steps and
-    at the end; if it holds a checkpoint, training goes on from it. accelerator: an `accelerate.Accelerator`, to choose
-    device and processes. precision: 'bf16', 'fp32', None (bf16 autocast on a GPU that has it). progress: show a line.
-    watch: ``watch(n) -> Figure`` for a live picture in a notebook, every ``watch_every`` seconds; it cannot disturb
-    the random numbers or the mode of the training.
+    at the end; if it holds a checkpoint, training goes on from it, with the settings of the optimiser you give.
+    accelerator: an `accelerate.Accelerator`, to choose device and processes. precision: 'bf16', 'fp32', None (bf16
+    autocast on a GPU that has it). progress: show a line. watch: ``watch(n) -> Figure`` for a live picture in a
+    notebook, every ``watch_every`` seconds; it cannot disturb the random numbers or the mode of the training.
 
-    While you hold a Step, the gradients of its update are still there. Whichever way the loop ends, each submodule is
-    back in its mode and the optimiser at its own learning rates. Processes of rank r > 0 reseed torch with seed + r,
+    While you hold a Step, the gradients of its update are still there and the optimiser has its own learning rates.
+    Whichever way the loop ends, each submodule is back in its mode. Processes of rank r > 0 reseed torch with seed + r,
     so that their noise differs. On a GPU, call ``model.compile()`` first for long runs.
     Errors: FloatingPointError when the loss is not finite; ValueError for a checkpoint of another model.
     """
@@ -185,32 +192,32 @@ def train(model: nn.Module, batches: Callable[[int], Any] | Iterable, loss: Call
     acc = accelerator or Accelerator()
     modes = [(m, m.training) for m in model.modules()]
     own_forward = vars(model).get("forward")
-    base = [group["lr"] for group in optimizer.param_groups]
-    if acc.process_index > 0:
-        torch.manual_seed(torch.initial_seed() + acc.process_index)
-    wrapped, stepper, feed = acc.prepare_model(model), acc.prepare_optimizer(optimizer), Feed(batches, acc)
-    if ema is not None:
-        ema.model.to(acc.device)  # on every process: gradients are the same, so the averages agree
-    start = _resume(checkpoint, steps, model, optimizer, ema, feed, acc) if checkpoint else 0
-    meter = Progress(steps, start, progress and acc.is_main_process, watch and _undisturbed(watch, model), watch_every)
+    meter = None
     try:
+        if acc.process_index > 0:
+            torch.manual_seed(torch.initial_seed() + acc.process_index)
+        wrapped, stepper, feed = acc.prepare_model(model), acc.prepare_optimizer(optimizer), Feed(batches, acc)
+        if ema is not None:
+            ema.model.to(acc.device)  # on every process: gradients are the same, so the averages agree
+        start = _resume(checkpoint, steps, model, optimizer, ema, feed, acc) if checkpoint else 0
+        look = watch and _undisturbed(watch, model)
+        meter = Progress(steps, start, progress and acc.is_main_process, look, watch_every)
         for n in range(start, steps):
             model.train()
             factor = 1.0 if lr is None else lr(n)
-            for group, rate in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = rate * factor
-            value = _update(wrapped, feed(n), loss, stepper, clip, precision, acc)
+            value = _update(wrapped, feed(n), loss, stepper, factor, clip, precision, acc)
             if ema is not None:
                 ema.update(model)
             meter.update(n + 1, value)
-            yield Step(n + 1, value, base[0] * factor)
+            yield Step(n + 1, value, optimizer.param_groups[0]["lr"] * factor)
             if checkpoint and ((n + 1) % save_every == 0 or n + 1 == steps):
                 meter.check()  # never write over a good checkpoint with a broken one
                 disk.save(checkpoint, n + 1, model, optimizer, ema, feed.state(), acc)
         meter.finish()
     finally:
-        meter.close()
-        _restore(model, optimizer, modes, own_forward, base)
+        if meter is not None:
+            meter.close()
+        _restore(model, modes, own_forward)
 
 
 def _resume(folder: str | Path, steps: int, model: nn.Module, optimizer, ema: EMA | None, feed: Feed, acc) -> int:
@@ -234,11 +241,9 @@ def _undisturbed(watch: Callable, model: nn.Module) -> Callable:
     return look
 
 
-def _restore(model: nn.Module, optimizer, modes: list, own_forward: Callable | None, base: list[float]) -> None:
+def _restore(model: nn.Module, modes: list, own_forward: Callable | None) -> None:
     for m, training in modes:
         m.training = training
-    for group, rate in zip(optimizer.param_groups, base, strict=True):
-        group["lr"] = rate
     for name in ("forward", "_original_forward", "_is_accelerate_prepared"):  # left by accelerate
         vars(model).pop(name, None)
     if own_forward is not None:

@@ -135,8 +135,8 @@ def make_assets() -> None:
     for role, entry in ROLES.items():
         model = fit(role)
         content = save({k: v.cpu().contiguous() for k, v in model.state_dict().items()})
-        facts = {"accuracy": round(accuracy(model, test.x, test.y), 4), "seed": entry["seed"], "torch": torch.__version__,
-                 "date": date.today().isoformat(), "device": device_name(next(model.parameters()).device),
+        facts = {"accuracy": round(accuracy(model, test.x, test.y), 4), "seed": entry["seed"],
+                 "torch": torch.__version__, "date": date.today().isoformat(), "device": device_name(),
                  "made by": f"python -m canvaslab.nets.classifier, canvaslab {__version__}", "net": entry["net"],
                  "sha256": hashlib.sha256(content).hexdigest()}
         for suffix, data in (("safetensors", content), ("json", (json.dumps(facts, indent=2) + "\n").encode())):
