@@ -324,10 +324,10 @@ def test_live_line_and_picture_in_a_notebook_do_not_disturb_the_training(monkeyp
     shown = []
 
     class Handle:
-        def update(self, bundle, raw):
+        def update(self, bundle, metadata, raw):
             shown.append(bundle)
 
-    def display(bundle, raw, display_id):
+    def display(bundle, metadata, raw, display_id):
         shown.append(bundle)
         return Handle()
 
@@ -350,6 +350,7 @@ def test_live_line_and_picture_in_a_notebook_do_not_disturb_the_training(monkeyp
     assert same(*outcomes) and capsys.readouterr() == ("", "")
     lines = [s["text/plain"] for s in shown if "image/png" not in s]
     assert "5/5" in lines[-1] and "loss" in lines[-1] and "step/s" in lines[-1]
-    assert sum("image/png" in s for s in shown) == 6
+    pictures = [s for s in shown if "image/png" in s]
+    assert len(pictures) == 6 and pictures[-1]["text/plain"] == "[figure: live picture, at step 5 of 5]"
     from matplotlib import pyplot
     assert not pyplot.get_fignums()

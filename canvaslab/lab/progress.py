@@ -1,6 +1,5 @@
 """A live line (loss, rate, time left) and a live figure, for notebooks and terminals."""
 import base64
-import io
 import os
 import sys
 import time
@@ -23,21 +22,22 @@ class Place:
     def __init__(self):
         self.handle = None
 
-    def show(self, bundle: dict) -> None:
+    def show(self, bundle: dict, metadata: dict | None = None) -> None:
         from IPython.display import display
         if self.handle is None:
-            self.handle = display(bundle, raw=True, display_id=True)
+            self.handle = display(bundle, metadata=metadata, raw=True, display_id=True)
         else:
-            self.handle.update(bundle, raw=True)
+            self.handle.update(bundle, metadata=metadata, raw=True)
 
 
-def picture(figure: "Figure") -> dict:
-    """A figure as a PNG for `Place.show`; closes it, so that no second copy appears below the cell."""
+def picture(figure: "Figure", alt: str) -> tuple[dict, dict]:
+    """A figure as a PNG bundle and its metadata, for `Place.show`; closes it, or a copy would appear below the cell."""
     from matplotlib import pyplot
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight")
+
+    from .plots import png
+    data = base64.b64encode(png(figure, small=True)).decode()
     pyplot.close(figure)
-    return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": "live figure"}
+    return {"image/png": data, "text/plain": f"[figure: {alt}]"}, {"alt": alt, "image/png": {"alt": alt}}
 
 
 class Progress:
@@ -98,7 +98,8 @@ class Progress:
         """Show what ``watch`` draws now."""
         figure = self.watch(self.n)
         if figure is not None:
-            self.figure.show(picture(figure))
+            title = figure.get_suptitle() or next((a.get_title() for a in figure.axes if a.get_title()), "live picture")
+            self.figure.show(*picture(figure, f"{title}, at step {self.n} of {self.total}"))
         self.watched = time.monotonic()  # after the drawing: a slow figure must not eat the training
 
     def finish(self) -> None:
