@@ -32,7 +32,7 @@ def between(inside: Denoise, outside: Denoise, lo: float, hi: float) -> Denoise:
     """``inside`` at noise levels lo <= sigma <= hi, ``outside`` at all others: a guidance interval.
 
     With ``inside = guided(...)`` and ``outside`` the plain conditional denoiser, guidance acts only where it helps
-    (Kynkäänniemi et al. 2024, eq. 4). Where one sigma serves the whole batch, only one of the two is called.
+    (Kynkäänniemi et al. 2024). Where one sigma serves the whole batch, only one of the two is called.
     """
     if not 0 <= lo < hi:
         raise ValueError(f"between needs 0 <= lo < hi, two noise levels, got lo={lo}, hi={hi}")
@@ -55,7 +55,7 @@ def apg(
     The push strong - weak is (1) added to ``momentum`` (-1 to 0 damps it) times the sum of the pushes before,
     (2) shortened to norm ``radius``, (3) split along and across strong(x); the part along it counts ``eta`` times.
     eta = 1, radius = inf, momentum = 0 is ``guided``. Norms are those of each whole sample, in data units.
-    Sadat et al. 2025, algorithm 1. The sum remembers: build a fresh one for each trajectory.
+    Sadat et al. 2025 (APG), written for x0_hat. The sum remembers: build a fresh one for each trajectory.
     """
     if not -1 < momentum < 1 or radius <= 0:
         raise ValueError(f"apg needs -1 < momentum < 1 and radius > 0, got momentum={momentum}, radius={radius}")

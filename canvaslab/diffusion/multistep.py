@@ -33,7 +33,7 @@ def ghvb(order: int = 2, beta: float = 1.0) -> Step:
     With v_n = (1 - beta) v_(n-1) + beta slope_n, one step is Adams-Bashforth on the slopes minus its most
     oscillating part, (1/beta - 1) a_(k-1) nabla^k v: smaller beta, larger stability region, larger error constant,
     same order. beta = 1 is Adams-Bashforth; order 1 is the classical heavy ball, x + h v.
-    Wizadwongsa et al. 2024, section 4.2 (their M_k, written as differences), here with the weights of uneven grids.
+    Wizadwongsa et al. 2024 (their M_k, written as differences), here with the weights of uneven grids.
     The first steps use the orders for which there is memory, from Euler up: they bound the order seen at 2.
     """
     if order not in (1, 2, 3, 4) or not 0 < beta <= 1:

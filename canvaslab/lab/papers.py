@@ -24,6 +24,11 @@ PAPERS: dict[str, Paper] = {
     "dpm-solver++": Paper("Lu et al. 2022", 2022, "https://arxiv.org/abs/2211.01095"),
     "edm2": Paper("Karras et al. 2024", 2024, "https://arxiv.org/abs/2312.02696"),
     "muon": Paper("Jordan et al. 2024", 2024, "https://kellerjordan.github.io/posts/muon/"),
+    "v-prediction": Paper("Salimans and Ho 2022", 2022, "https://arxiv.org/abs/2202.00512"),
+    "flow-matching": Paper("Lipman et al. 2023", 2023, "https://arxiv.org/abs/2210.02747"),
+    "ghvb": Paper("Wizadwongsa et al. 2024", 2024, "https://arxiv.org/abs/2307.11118"),
+    "apg": Paper("Sadat et al. 2025", 2025, "https://arxiv.org/abs/2410.02416"),
+    "guidance-interval": Paper("Kynkäänniemi et al. 2024", 2024, "https://arxiv.org/abs/2404.07724"),
 }
 
 
