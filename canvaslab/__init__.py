@@ -13,7 +13,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("data", "diffusion", "lab", "nets")
+_SUBPACKAGES = ("data", "diffusion", "lab", "nets", "science")
 __all__ = ["__version__", *_SUBPACKAGES]
 
 

@@ -29,6 +29,7 @@ PAPERS: dict[str, Paper] = {
     "ghvb": Paper("Wizadwongsa et al. 2024", 2024, "https://arxiv.org/abs/2307.11118"),
     "apg": Paper("Sadat et al. 2025", 2025, "https://arxiv.org/abs/2410.02416"),
     "guidance-interval": Paper("Kynkäänniemi et al. 2024", 2024, "https://arxiv.org/abs/2404.07724"),
+    "mode-interpolation": Paper("Aithal et al. 2024", 2024, "https://arxiv.org/abs/2406.09358"),
 }
 
 
