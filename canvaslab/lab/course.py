@@ -113,6 +113,14 @@ def cost(about: dict) -> str:
     return ", ".join(parts) or "not measured"
 
 
+def note_cost(nb: Any) -> None:
+    """Write what a notebook costs between the markers `<!-- cost -->` and `<!-- /cost -->` of its first cell."""
+    about, first = nb["metadata"].get("canvaslab", {}), nb["cells"][0]
+    device = about.get("stamp", {}).get("device", "")
+    told = f"<!-- cost -->**Time and memory:** {cost(about)}; last run on {device}.<!-- /cost -->"
+    first["source"] = re.sub(r"<!-- cost -->.*?<!-- /cost -->", lambda _: told, first["source"], flags=re.DOTALL)
+
+
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from . import claims, stamp, tiers
+from .course import note_cost
 from .files import write_atomically
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -60,6 +61,7 @@ def run(
     before = path.read_bytes()
     nb, measured, wall = execute(path, tier, seed, timeout=timeout, bar=bar)
     made = stamp.stamp(nb, measured, wall_seconds=wall, tier=tier or tiers.current())
+    note_cost(nb)
     found = claims.records(nb)
     if out is None and path.read_bytes() != before:
         raise RunFailed(f"{path.name} was changed by someone else while it ran, so it was not saved; run it again")
