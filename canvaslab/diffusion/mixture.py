@@ -47,7 +47,8 @@ class Mixture:
     def _joint(self, x: Tensor, sigma: Tensor | float, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log(weight_k N(x; mean_k, std_k^2 + sigma^2)), (B, K), and the variances, (B, K)."""
         if x.shape[1:] != self.shape:
-            raise ValueError(f"x has shape {tuple(x.shape)}; this mixture lives on (batch, {', '.join(map(str, self.shape))})")
+            axes = ", ".join(map(str, self.shape))
+            raise ValueError(f"x has shape {tuple(x.shape)}; this mixture lives on (batch, {axes})")
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
         variance = sigma[:, None].square() + self.std.square()
         distance = torch.cdist(x.flatten(1), self.means, compute_mode="donot_use_mm_for_euclid_dist")
@@ -55,7 +56,7 @@ class Mixture:
         joint = self.logw - distance.square() / (2 * variance) - log_norm
         if cond is not None:
             if self.labels is None:
-                raise ValueError("cond was given, but this mixture has no labels; build it with Mixture(..., labels=...)")
+                raise ValueError("cond was given, but this mixture has no labels: build it with labels=...")
             absent = (cond[:, None] != self.labels) & (cond[:, None] >= 0)
             joint = joint.masked_fill(absent, -torch.inf)
         return joint, variance

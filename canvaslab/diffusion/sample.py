@@ -4,6 +4,7 @@
 stop a trajectory. All samplers know only ``denoise(x, sigma)``: conditioning and guidance are closures over it.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -86,12 +87,10 @@ def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, step: Step = euler) -> I
 
 def last(steps: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """The final x of a trajectory: ``last(sample(...))``."""
-    x = None
-    for x, _ in steps:
-        pass
-    if x is None:
+    final = deque(steps, maxlen=1)
+    if not final:
         raise ValueError("the trajectory is empty: it was already used up; call sample(...) again")
-    return x
+    return final[0][0]
 
 
 class SampleNoise:
