@@ -46,8 +46,9 @@ def server(tmp_path_factory):
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(NOTEBOOKS, home / "notebooks")
     settings = home / "settings" / "@jupyterlab"
-    for name, value in {"notebook-extension/tracker": {"windowingMode": "none"},
-                        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}.items():  # fmt: skip
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    wanted = {"notebook-extension/tracker": {"windowingMode": "none"}, "apputils-extension/notification": quiet}
+    for name, value in wanted.items():
         target = settings / f"{name}.jupyterlab-settings"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(value))
@@ -106,7 +107,8 @@ def test_a_reader_runs_notebook_01_and_moves_its_slider(browser, server, tmp_pat
     handle.focus()
     for _ in range(6):
         handle.press("ArrowRight")
-    page.wait_for_function("([image, old]) => image.src !== old", arg=[picture.element_handle(), source], timeout=20_000)
+    changed, image = "([image, old]) => image.src !== old", picture.element_handle()
+    page.wait_for_function(changed, arg=[image, source], timeout=20_000)
     page.wait_for_timeout(500)
     assert picture.screenshot() != before, "the slider moved, the picture did not change"
     if folder := os.environ.get("CANVASLAB_SCREENSHOTS"):

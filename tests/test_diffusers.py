@@ -18,7 +18,8 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.into, self.time, self.out = nn.Conv2d(1, 16, 3, padding=1), nn.Linear(2, 16), nn.Conv2d(16, 1, 3, padding=1)
+        self.into, self.out = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 1, 3, padding=1)
+        self.time = nn.Linear(2, 16)
 
     def forward(self, x, t, cond=None):
         t = torch.as_tensor(t, dtype=x.dtype).expand(len(x))
