@@ -28,6 +28,7 @@ PAPERS: dict[str, Paper] = {
     "flow-matching": Paper("Lipman et al. 2023", 2023, "https://arxiv.org/abs/2210.02747"),
     "ghvb": Paper("Wizadwongsa et al. 2024", 2024, "https://arxiv.org/abs/2307.11118"),
     "apg": Paper("Sadat et al. 2025", 2025, "https://arxiv.org/abs/2410.02416"),
+    "diffusion-elbo": Paper("Kingma and Gao 2023", 2023, "https://arxiv.org/abs/2303.00848"),
     "guidance-interval": Paper("Kynkäänniemi et al. 2024", 2024, "https://arxiv.org/abs/2404.07724"),
     "mode-interpolation": Paper("Aithal et al. 2024", 2024, "https://arxiv.org/abs/2406.09358"),
 }
