@@ -1,5 +1,6 @@
 """The command line: `python -m canvaslab doctor | run | claims | map | lab`."""
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -133,7 +134,9 @@ def lab(context: typer.Context) -> None:
         if find_spec("jupyterlab") is None:
             raise ValueError("JupyterLab is not installed; `make lab` installs it, or: pip install jupyterlab")
     root = folder.parent if folder.name == "notebooks" else folder
-    command = [sys.executable, "-m", "jupyterlab", str(start.relative_to(root)), *context.args]
+    # in a container the user is often root, which JupyterLab refuses without this; it listens on this machine only
+    as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    command = [sys.executable, "-m", "jupyterlab", str(start.relative_to(root)), *as_root, *context.args]
     sys.exit(subprocess.run(command, cwd=root, check=False).returncode)
 
 

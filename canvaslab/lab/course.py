@@ -117,7 +117,7 @@ def note_cost(nb: Any) -> None:
     """Write what a notebook costs between the markers `<!-- cost -->` and `<!-- /cost -->` of its first cell."""
     about, first = nb["metadata"].get("canvaslab", {}), nb["cells"][0]
     device = about.get("stamp", {}).get("device", "")
-    told = f"<!-- cost -->**Time and memory:** {cost(about)}; last run on {device}.<!-- /cost -->"
+    told = f"<!-- cost -->{cost(about)}; last run on {device}.<!-- /cost -->"
     first["source"] = re.sub(r"<!-- cost -->.*?<!-- /cost -->", lambda _: told, first["source"], flags=re.DOTALL)
 
 
