@@ -9,6 +9,7 @@ from . import device, metrics
 from .claims import claim
 from .compare import compare
 from .device import best_device
+from .exercises import exercises
 from .optim import Muon, recipe_optimizer
 from .results import measured
 from .tiers import tier
@@ -17,8 +18,8 @@ from .train import EMA, cosine_decay, mode, train, warmup_flat_decay
 _LATER = {"explore": "widgets", "slider": "widgets", "choice": "widgets"}
 _MODULES = ("course", "doctor", "plots", "stamp", "widgets")
 __all__ = [
-    "EMA", "Muon", "best_device", "claim", "compare", "cosine_decay", "device", "measured", "metrics", "mode",
-    "recipe_optimizer", "tier", "train", "warmup_flat_decay", *_LATER, *_MODULES,
+    "EMA", "Muon", "best_device", "claim", "compare", "cosine_decay", "device", "exercises", "measured", "metrics",
+    "mode", "recipe_optimizer", "tier", "train", "warmup_flat_decay", *_LATER, *_MODULES,
 ]  # fmt: skip
 
 
