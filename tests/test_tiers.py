@@ -30,6 +30,14 @@ def test_the_environment_picks_the_tier(monkeypatch, name, steps):
     assert (T.name, T.steps, tiers.current()) == (name, steps, name)
 
 
+def test_the_first_cell_can_pick_the_tier_over_the_environment(monkeypatch):
+    monkeypatch.setenv("CANVASLAB_TIER", "smoke")
+    T = tier(**TABLES, use="gpu")
+    assert (T.name, T.steps, tiers.current()) == ("gpu", 100, "gpu")
+    with pytest.raises(ValueError, match=r"use is 'huge'.*smoke, laptop, gpu"):
+        tier(**TABLES, use="huge")
+
+
 def test_laptop_is_the_default_also_for_an_empty_variable(monkeypatch):
     assert tiers.current() == "laptop"
     monkeypatch.setenv("CANVASLAB_TIER", "")

@@ -80,12 +80,12 @@ def current_device() -> Any:
     return "cpu" if _active is None else _active.device
 
 
-def tier(*, smoke: Mapping, laptop: Mapping, gpu: Mapping, seed: int = 0) -> Tier:
+def tier(*, smoke: Mapping, laptop: Mapping, gpu: Mapping, seed: int = 0, use: str | None = None) -> Tier:
     """Pick the knobs of one tier, seed everything, set the threads.
 
     smoke, laptop, gpu: one mapping each from knob to value, the same knobs in all three. `seed`: a whole number,
-    0 to 2**32 - 1. The environment decides: CANVASLAB_TIER names the tier (default laptop), CANVASLAB_SEED
-    overrides the seed. Seeds `random`, numpy and torch, and sets torch's threads to the CPUs really free.
+    0 to 2**32 - 1; CANVASLAB_SEED overrides it. `use`: the tier's name; when not given, CANVASLAB_TIER names it, and
+    when that is not set it is laptop. Seeds `random`, numpy and torch, and sets torch's threads to the CPUs really free.
 
     Returns a `Tier`. ValueError for an unknown tier, for knobs that differ, for a seed out of range.
     """
@@ -94,7 +94,7 @@ def tier(*, smoke: Mapping, laptop: Mapping, gpu: Mapping, seed: int = 0) -> Tie
 
     tables = {"smoke": dict(smoke), "laptop": dict(laptop), "gpu": dict(gpu)}
     _check_knobs(tables)
-    name, seed = _name_from_environment(), _seed_from_environment(seed)
+    name, seed = _known(use, "use") if use else _name_from_environment(), _seed_from_environment(seed)
     device = best_device()
     if name == "gpu" and device.type == "cpu":
         print("The gpu tier was asked for but this machine shows no GPU: the same knobs run on the CPU, which is slow.")
@@ -115,9 +115,12 @@ def _check_knobs(tables: dict[str, dict]) -> None:
 
 
 def _name_from_environment() -> str:
-    name = os.environ.get("CANVASLAB_TIER") or "laptop"
+    return _known(os.environ.get("CANVASLAB_TIER") or "laptop", "CANVASLAB_TIER")
+
+
+def _known(name: str, source: str) -> str:
     if name not in TIERS:
-        raise ValueError(f"CANVASLAB_TIER is {name!r}; it can be {', '.join(TIERS)} (unset means laptop)")
+        raise ValueError(f"{source} is {name!r}; it can be {', '.join(TIERS)} (unset means laptop)")
     return name
 
 
