@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(BIN)/python -c "import os; n = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1; print(2 if n > 1 else 0)" 2>/dev/null || echo 0)
 PYTEST = env CANVASLAB_TIER=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help lab test browser lint clean
+.PHONY: help lab test browser site lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -52,5 +52,5 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	if ! $(BIN)/python -c "$$right" 2>/dev/null; then "$$python" -m venv --clear $(VENV); fi; \
 	echo "Installing canvaslab and what it needs into $(VENV) (once; a few minutes)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,test]'; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,site,test]'; \
 	touch $@

@@ -1,4 +1,4 @@
-"""The command line: `python -m canvaslab doctor | run | claims | map | lab`."""
+"""The command line: `python -m canvaslab doctor | run | claims | map | slides | lab`."""
 
 import os
 import subprocess
@@ -121,6 +121,21 @@ def course_map(
             raise FileNotFoundError(f"there is no README.md beside {folder.name}/ to write the map into")
         write_atomically(path, readme(path.read_text(encoding="utf-8"), folder))
         print("README.md has the map and the claims of now")
+
+
+@app.command()
+def slides(
+    notebook: Annotated[str, typer.Argument(help="A number (01), a name beginning or a path.")],
+    out: Annotated[Path | None, typer.Option(help="Write here, not NN_topic.slides.html in this folder.")] = None,
+) -> None:
+    """Make a lecture of a notebook: one HTML file that needs no network. S opens the speaker's view."""
+    from .lab.course import find
+    from .lab.slides import write
+
+    with plainly():
+        path = find([notebook])[0]
+        target, number = write(path, out)
+        print(f"wrote {target.name}: {number} slides; open it in a browser, press S for the notes and ? for the keys")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
