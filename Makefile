@@ -14,6 +14,7 @@ help:
 	@echo "make lab      open the course in JupyterLab (the first call installs)"
 	@echo "make test     run every test and every notebook (the first call installs)"
 	@echo "make browser  run only the test in a real browser"
+	@echo "make site     render the course as a web site in build/site"
 	@echo "make lint     check the style"
 	@echo "make clean    remove the environment and the caches"
 
@@ -26,6 +27,11 @@ test: $(STAMP)
 browser:
 	@test -e $(STAMP) || { echo "There is no environment yet: run 'make test' or 'make lab' first."; exit 1; }
 	$(PYTEST) -m browser -n 0 -rs tests
+
+site: $(STAMP)
+	@$(BIN)/python docs/pages.py build/source
+	@$(BIN)/python -m sphinx -W -q -b html -c docs build/source build/site
+	@echo "The site is in build/site: open build/site/index.html"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
