@@ -25,6 +25,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from .display import in_notebook, publish
+from .stage import scale
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -46,7 +47,8 @@ STYLE = {
 @contextmanager
 def style():
     """The course's matplotlib settings inside a `with`; outside everything is as it was."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "backend": mpl.rcParams["backend"]}):
+    sized = {key: value * scale() for key, value in STYLE.items() if key.endswith(("size", "linewidth"))}
+    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE, **sized, "backend": mpl.rcParams["backend"]}):
         yield
 
 
