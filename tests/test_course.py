@@ -1,6 +1,7 @@
 """The map of the course is made from the notebooks, and README holds the map of now."""
 
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
@@ -70,6 +71,17 @@ def test_the_claims_table_keeps_numbers_intervals_and_bars(tmp_path):
     line = course.claims_markdown(tmp_path).splitlines()[2]
     for part in (r"a \| b", "0.5 (0.4 to 0.6)", "at most 1", "none 2", "Karras et al. 2022: 1.79", "PASS, laptop"):
         assert part in line
+
+
+def test_a_claim_without_a_paper_is_listed_beside_one_with(tmp_path):
+    test_the_claims_table_keeps_numbers_intervals_and_bars(tmp_path)
+    path = next(tmp_path.glob("*.ipynb"))
+    nb = nbformat.read(path, as_version=4)
+    own = deepcopy(nb.cells[0].outputs[0])
+    own["data"][claims.MIMETYPE].update(claim="ours alone", paper=None, headline=None)
+    nb.cells[0].outputs.append(own)
+    nbformat.write(nb, path)
+    assert "| ours alone | 0.5 (0.4 to 0.6) | at most 1 | none 2 |  | PASS" in course.claims_markdown(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,8 @@ def claims_markdown(folder: str | Path | None = None) -> str:
         measured = number(row["measured"])
         if isinstance(row["interval"], tuple):
             measured += f" ({number(row['interval'][0])} to {number(row['interval'][1])})"
-        source = PAPERS[row["paper"]].citation if row["paper"] in PAPERS else (row["paper"] or "")
+        source = row["paper"] if isinstance(row["paper"], str) else ""  # pandas turns a missing paper into NaN
+        source = PAPERS[source].citation if source in PAPERS else source
         source += f": {row['headline']}" if isinstance(row["headline"], str) else ""
         cells = [row["notebook"][:2], row["claim"], measured, row["bound"], row["control"], source]
         lines.append(f"| {' | '.join(_cell(c) for c in cells)} | {row['status']}, {row['tier']} |")

@@ -85,7 +85,7 @@ def tier(*, smoke: Mapping, laptop: Mapping, gpu: Mapping, seed: int = 0, use: s
 
     smoke, laptop, gpu: one mapping each from knob to value, the same knobs in all three. `seed`: a whole number,
     0 to 2**32 - 1; CANVASLAB_SEED overrides it. `use`: the tier's name; when not given, CANVASLAB_TIER names it, and
-    when that is not set it is laptop. Seeds `random`, numpy and torch, and sets torch's threads to the CPUs really free.
+    when that is not set it is laptop. Seeds `random`, numpy and torch; torch gets as many threads as CPUs are free.
 
     Returns a `Tier`. ValueError for an unknown tier, for knobs that differ, for a seed out of range.
     """
