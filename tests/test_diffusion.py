@@ -305,6 +305,47 @@ def test_a_condition_restricts_the_mixture():
         two_modes()(randn(1, 2), 1.0, torch.tensor([0]))
 
 
+def test_guided_denoisers_keep_the_contract():
+    mix = Mixture(torch.tensor([[-1.0], [2.0]], dtype=F64), 0.1, labels=torch.tensor([0, 1]))
+    x0, sigma = randn(6, 1), torch.full((6,), 0.8, dtype=F64)
+    both = guided(given(mix, torch.full((6,), -1)), given(mix, torch.zeros(6)), 2.0)
+    assert denoising_loss(both, x0, sigma, EDM()).isfinite().all()
+    for filled in (both, given(mix, torch.zeros(6))):
+        with pytest.raises(ValueError, match="filled in"):
+            filled(x0, sigma, torch.zeros(6))
+    with pytest.raises(ValueError, match=r"accepted: \[0, 1\]"):
+        mix(x0, sigma, torch.full((6,), 2))
+
+
+def test_a_step_maker_without_brackets_and_a_reused_one():
+    x, grid = 10 * randn(8, 2), noise.karras(6, 0.01, 10.0)
+    with pytest.raises(ValueError, match=r"dpmpp_2m\(\)"):
+        last(sample(two_modes(), x, grid, dpmpp_2m))
+    step = dpmpp_2m()
+    assert torch.equal(last(sample(two_modes(), x, grid, step)), last(sample(two_modes(), x, grid, step)))
+
+
+def test_a_mixture_moves_with_all_it_has():
+    mix = Mixture(torch.tensor([[-1.0], [2.0]]), 0.1, torch.tensor([1.0, 1e-30]), labels=torch.tensor([0, 1]))
+    there = mix.to(F64)
+    x, cond = randn(5, 1), torch.ones(5)
+    assert there.means.dtype == there.std.dtype == there.logw.dtype == F64 and mix.means.dtype == torch.float32
+    torch.testing.assert_close(there(x, 0.5, cond), Mixture(there.means[1:], 0.1)(x, 0.5), rtol=1e-6, atol=1e-6)
+    assert torch.equal(mix.to("cpu")(x.float(), 0.5), mix(x.float(), 0.5))
+
+
+@pytest.mark.parametrize("law, quantile", [
+    (noise.LogUniform(0.01, 100.0), lambda u: 0.01 * 1e4**u),
+    (noise.LogitNormal(0.5, 2.0), lambda u: (0.5 + 2 * torch.special.ndtri(u)).exp()),
+    (noise.Cosine(0.01, 50.0), lambda u: (math.atan(0.01) + u * (math.atan(50.0) - math.atan(0.01))).tan()),
+    (noise.UniformFlow(0.9), lambda u: 0.9 * u / (1 - 0.9 * u)),
+])  # fmt: skip
+def test_laws_have_the_quantiles_of_their_formula(law, quantile):
+    drawn = law(20_000, dtype=F64, generator=torch.Generator().manual_seed(0)).sort().values
+    at = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9], dtype=F64)
+    torch.testing.assert_close(drawn[(at * 20_000).long()], quantile(at), rtol=2e-3, atol=0)
+
+
 # --- the exact mixture -------------------------------------------------------------------------------------------
 
 

@@ -107,3 +107,9 @@ def test_presets_have_the_stated_size(name):
 def test_what_does_not_fit_gets_one_sentence(call):
     with pytest.raises(ValueError, match=r"multiple|given"):
         call()
+
+
+def test_every_width_that_the_error_allows_runs():
+    for width in range(8, 257, 8):
+        net = UNet(size=8, widths=(width,), embedding=8).to("meta")
+        assert net(torch.empty(1, 1, 8, 8, device="meta"), torch.empty(1, device="meta")).shape == (1, 1, 8, 8)

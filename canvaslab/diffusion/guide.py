@@ -10,19 +10,31 @@ from .denoise import Denoise
 
 def given(denoise: Denoise, cond: Tensor) -> Denoise:
     """The denoiser with its condition filled in: ``(x, sigma) -> denoise(x, sigma, cond)``."""
-    return lambda x, sigma: denoise(x, sigma, cond)
+
+    def conditioned(x: Tensor, sigma: Tensor, another: Tensor | None = None) -> Tensor:
+        _only_one(another)
+        return denoise(x, sigma, cond)
+
+    return conditioned
+
+
+def _only_one(cond: Tensor | None) -> None:
+    """These denoisers keep the contract's third argument, but their condition is chosen when they are made."""
+    if cond is not None:
+        raise ValueError("cond was given to a denoiser whose condition is filled in: give it to given(denoise, cond)")
 
 
 def guided(weak: Denoise, strong: Denoise, w: float) -> Denoise:
     """weak + w (strong - weak), for x0_hat.
 
     Classifier-free guidance when weak has no condition (Ho & Salimans 2022, eq. 6, whose scale is w - 1);
-    autoguidance when weak is a worse model (Karras et al. 2024). At w = 1 the weak one is not called.
+    autoguidance when weak is a worse model (Karras et al. 2024, arXiv 2406.02507). At w = 1 the weak one is not called.
     """
     if w == 1:
         return strong
 
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+    def denoise(x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        _only_one(cond)
         return weak(x, sigma).lerp(strong(x, sigma), w)
 
     return denoise
@@ -37,7 +49,8 @@ def between(inside: Denoise, outside: Denoise, lo: float, hi: float) -> Denoise:
     if not 0 <= lo < hi:
         raise ValueError(f"between needs 0 <= lo < hi, two noise levels, got lo={lo}, hi={hi}")
 
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+    def denoise(x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        _only_one(cond)
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
         here = (sigma >= lo) & (sigma <= hi)
         if bool(here.all()) or not bool(here.any()):
@@ -63,8 +76,9 @@ def apg(
         return strong
     total: Tensor | float = 0.0
 
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+    def denoise(x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         nonlocal total
+        _only_one(cond)
         towards = strong(x, sigma)
         total = push = towards - weak(x, sigma) + momentum * total
         push = _shorten(push, radius)

@@ -1,6 +1,7 @@
 """The one model whose every quantity is known: a Gaussian mixture, or a finite data set, under added noise."""
 
 import math
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -38,11 +39,12 @@ class Mixture:
         if labels is not None and labels.shape != (len(means),):
             raise ValueError(f"labels has shape {tuple(labels.shape)}; accepted: ({len(means)},)")
 
-    def to(self, like: Tensor) -> "Mixture":
-        """The same mixture with the dtype and on the device of ``like``."""
-        labels = None if self.labels is None else self.labels.to(like.device)
-        means = self.means.to(like).view(-1, *self.shape)
-        return Mixture(means, self.std.to(like), self.logw.to(like).exp(), labels)
+    def to(self, like: Tensor | torch.device | torch.dtype | str) -> "Mixture":
+        """The same mixture on another device or in another dtype, both those of ``like`` if it is a tensor."""
+        moved = copy(self)
+        moved.means, moved.std, moved.logw = (part.to(like) for part in (self.means, self.std, self.logw))
+        moved.labels = None if self.labels is None else self.labels.to(moved.means.device)
+        return moved
 
     def _joint(self, x: Tensor, sigma: Tensor | float, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log(weight_k N(x; mean_k, std_k^2 + sigma^2)), (B, K), and the variances, (B, K)."""
@@ -58,6 +60,9 @@ class Mixture:
             if self.labels is None:
                 raise ValueError("cond was given, but this mixture has no labels: build it with labels=...")
             absent = (cond[:, None] != self.labels) & (cond[:, None] >= 0)
+            if absent.all(1).any():
+                known = sorted(set(self.labels.tolist()))
+                raise ValueError(f"cond holds labels that no component has; accepted: {known}, and -1 for none")
             joint = joint.masked_fill(absent, -torch.inf)
         return joint, variance
 

@@ -101,7 +101,7 @@ def shifted(grid: Tensor, factor: float) -> Tensor:
     """The same grid with every sigma times ``factor`` (logSNR lowered by 2 log factor).
 
     An image of side d needs factor d / d0 to lose its coarse structure as fast as one of side d0 does
-    (Hoogeboom et al. 2023, simple diffusion, eq. 4).
+    (Hoogeboom et al. 2023, simple diffusion, section 3.1).
     """
     if factor <= 0:
         raise ValueError(f"factor must be positive, got {factor}")

@@ -55,16 +55,18 @@ def ancestral(eta: float = 1.0, noise: Callable[[Tensor], Tensor] = torch.randn_
 def dpmpp_2m() -> Step:
     """DPM-Solver++(2M): second order with one evaluation a step. Lu et al. 2022, algorithm 2, on the sigma clock.
 
-    Remembers the last x0_hat: build a fresh one for each trajectory.
+    Remembers the last x0_hat, and forgets it where a trajectory does not go on from the level at which it ended.
     """
-    last_x0 = last_h = None
+    last_x0 = last_h = last_t = None
 
     def step(denoise: Denoise, x: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        nonlocal last_x0, last_h
+        nonlocal last_x0, last_h, last_t
         x0 = denoise(x, s)
+        if s != last_t:
+            last_x0 = None
         h = (s / t).log()  # step in half-logSNR; infinite on the last one, which is first order
         blend = x0 if last_x0 is None or t == 0 else x0 + (x0 - last_x0) * (h / (2 * last_h))
-        last_x0, last_h = x0, h
+        last_x0, last_h, last_t = x0, h, t
         return torch.lerp(blend, x, t / s), x0
 
     return step
@@ -80,6 +82,8 @@ def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, step: Step = euler) -> I
     """
     if sigmas.ndim != 1 or len(sigmas) < 2 or not (sigmas.diff() < 0).all() or sigmas[-1] < 0:
         raise ValueError(f"sigmas must be a 1-D grid of two or more levels that decrease to >= 0, got {sigmas}")
+    if step in (ancestral, dpmpp_2m):
+        raise ValueError(f"{step.__name__} makes a step: pass step={step.__name__}(), with its brackets")
     for s, t in pairwise(sigmas.to(x)):
         x, x0 = step(denoise, x, s, t)
         yield x, x0

@@ -1,5 +1,6 @@
 """Check a hypothesis in one cell: variants x seeds, the effect of each against the first, with its interval."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,13 +13,15 @@ def compare(run: Callable[[Any, int], float], variants: Mapping[str, Any], seeds
     run: returns one number. variants: name -> whatever ``run`` takes; the first is the baseline. seeds: two or more.
     Returns a DataFrame, indexed by variant, with the mean, its 95 % half-width, the difference to the baseline
     paired by seed, that difference's 95 % half-width, and whether the interval excludes 0. ``.attrs["values"]``
-    holds the single numbers. Pairing by seed removes what a seed does to all variants alike.
+    holds the single numbers. Pairing by seed removes what a seed does to all variants alike. Intervals are not
+    corrected for looking at several variants. Errors: ValueError when a run does not give a finite number.
     """
     import pandas as pd
 
     if len(variants) < 2 or len(set(seeds)) < 2:
         raise ValueError(f"compare needs two or more variants and seeds, got {list(variants)} and {list(seeds)}")
-    values = pd.DataFrame({key: [float(run(v, seed)) for seed in seeds] for key, v in variants.items()}, index=seeds)
+    values = pd.DataFrame({key: [_finite(run(v, seed), key, seed) for seed in seeds] for key, v in variants.items()},
+                          index=seeds)  # fmt: skip
     baseline = values.iloc[:, 0]
     rows = []
     for key in variants:
@@ -30,3 +33,9 @@ def compare(run: Callable[[Any, int], float], variants: Mapping[str, Any], seeds
     table.iloc[0, 2:] = [float("nan"), float("nan"), "baseline"]
     table.attrs["values"] = values.to_dict()
     return table
+
+
+def _finite(value: Any, variant: str, seed: int) -> float:
+    if not math.isfinite(float(value)):
+        raise ValueError(f"run({variant!r}, {seed}) gave {float(value)}; compare needs finite numbers")
+    return float(value)

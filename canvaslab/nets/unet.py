@@ -51,7 +51,7 @@ class Attention(nn.Module):
     """Residual self-attention over all pixels, heads of about 32 channels."""
     def __init__(self, width: int):
         super().__init__()
-        self.heads = max(1, width // 32)
+        self.heads = next(h for h in range(max(1, width // 32), 0, -1) if width % h == 0)
         self.norm, self.qkv = norm(width), conv(width, 3 * width, kernel=1)
         self.out = zero(conv(width, width, kernel=1))
 
