@@ -332,6 +332,8 @@ def test_the_seeds_table_holds_every_claim_at_every_seed_also_where_it_failed(ta
     assert list(frame.measured) == [0, 1, 2]
     assert list(frame["big"]) == [10, 11, 12]
     assert frame.attrs["tier"] == "smoke"
+    shown = frame._repr_html_()
+    assert shown.count("seed is small") == 1 and "big 11" in shown and "NaN" not in shown
     assert "3 seeds at the smoke tier" in capsys.readouterr().out
     stored = json.loads(file.read_text())
     assert [r["status"] for r in stored["rows"] if r["claim"] == "seed is small"] == ["PASS", "PASS", "FAIL"]

@@ -89,10 +89,31 @@ def measured(number: str | int, claim: str = "", *, folder: Path | None = None, 
         known = "; ".join(dict.fromkeys(row["claim"] for row in table["rows"]))
         raise ValueError(f"no claim of notebook {number} begins with {claim!r}; its claims: {known}")
     plain = [{"claim": r["claim"], "seed": r["seed"], "measured": r["measured"], **r["controls"]} for r in rows]
-    frame = pd.DataFrame(plain)
+
+    class Measured(pd.DataFrame):
+        """One row a claim and seed; shown with one row a claim."""
+
+        def _repr_html_(self) -> str:
+            with pd.option_context("display.max_colwidth", None):
+                return _wide(pd.DataFrame(self))._repr_html_()
+
+    frame = Measured(plain)
     frame.attrs = {key: table[key] for key in MADE}
     print(f"{len(table['seeds'])} seeds at the {table['tier']} tier on {table['device']}, {table['date']}")
     return frame
+
+
+def _wide(frame: Any) -> Any:
+    """One row a claim: the mean over seeds, each seed, and the mean of each control."""
+    wide = frame.pivot(index="claim", columns="seed", values="measured").reindex(frame["claim"].unique())
+    wide.columns = [f"seed {seed}" for seed in wide.columns]
+    wide.insert(0, "mean", wide.mean(axis=1))
+    wide = wide.map("{:.3g}".format)
+    controls = frame.drop(columns=["seed", "measured"]).groupby("claim").mean()
+    wide["controls, mean"] = [
+        "; ".join(f"{name} {x:.3g}" for name, x in controls.loc[claim].dropna().items()) for claim in wide.index
+    ]
+    return wide
 
 
 def _load(path: Path, number: str, notebook: Path | None) -> dict | None:
