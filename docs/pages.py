@@ -99,6 +99,8 @@ def copy_notebook(path: Path, target: Path) -> None:
     """The notebook as committed, without data for programs, with text alternatives where the builder looks for them."""
     nb = nbformat.read(path, as_version=4)
     for cell in nb.cells:
+        if cell.cell_type == "markdown":  # badges are pictures from elsewhere: their words lead there as well
+            cell.source = re.sub(r"\[!\[([^]]*)\]\(https?://[^)]*\)\]\(", r"[\1](", cell.source)
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             for kind in [kind for kind in data if kind.startswith("application/vnd.canvaslab.")]:

@@ -49,7 +49,7 @@ def test_every_link_and_picture_leads_somewhere(site):
 
 def test_it_needs_no_network(site):
     for path, page in site.items():
-        for tag in page.select("script[src], link[rel=stylesheet], iframe[src]"):
+        for tag in page.select("script[src], img[src], link[rel=stylesheet], iframe[src]"):
             assert not urlsplit(tag.get("src") or tag.get("href")).netloc, f"{path.name}: {tag}"
         text = "".join(p.get_text() for p in page.select("article p"))
         assert "\\(" not in text and "$$" not in text, f"{path.name} has maths that nothing draws"

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from canvaslab.lab import plots, shipped, tiers
+from canvaslab.lab import load_shipped, plots, shipped, tiers
 from canvaslab.lab import stage as turn_on
 from canvaslab.lab.stage import SCALE, SECONDS, limit, scale
 
@@ -90,7 +90,7 @@ def test_on_stage_a_long_cell_loads_and_says_so(ship, capsys):
     turn_on(30)
     assert torch.equal(shipped("x", make, folder=ship)["w"], torch.arange(3.0))
     assert not made
-    assert "Loaded, not made now: x.safetensors, made in 90 s at the smoke tier" in capsys.readouterr().out
+    assert "Loaded, not made now: x, made in 90 s at the smoke tier" in capsys.readouterr().out
 
 
 def test_on_stage_a_quick_cell_is_made(ship):
@@ -146,3 +146,24 @@ def test_too_much_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="at most 3,000,000"):
         shipped("x", lambda: {"w": torch.zeros(1_000_000)}, folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_larger_than_one_file_ships_in_several(tmp_path, monkeypatch, capsys):
+    tensors = {f"model.{i}": torch.full((300_000,), float(i)) for i in range(5)} | {"loss": torch.arange(3)}
+    monkeypatch.setenv("CANVASLAB_SHIP", "1")
+    shipped("big", lambda: tensors, folder=tmp_path)
+    files = list(tmp_path.glob("*.safetensors"))
+    assert len(files) == 3 and all(path.stat().st_size <= 3_000_000 for path in files)
+    assert all(torch.equal(t, tensors[key]) for key, t in load_shipped("big", folder=tmp_path).items())
+    assert set(load_shipped("big", "model", folder=tmp_path)) == set("01234")
+    with pytest.raises(ValueError, match="no part 'weights'; its parts: loss, model"):
+        load_shipped("big", "weights", folder=tmp_path)
+    files[0].unlink()
+    with pytest.raises(FileNotFoundError, match="CANVASLAB_SHIP=1 python -m canvaslab run"):
+        load_shipped("big", folder=tmp_path)
+
+
+def test_an_altered_result_is_not_loaded_elsewhere(ship):
+    spoil_byte(ship)
+    with pytest.raises(ValueError, match="altered"):
+        load_shipped("x", folder=ship)

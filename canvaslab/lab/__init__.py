@@ -12,7 +12,7 @@ from .device import best_device
 from .exercises import exercises
 from .optim import Muon, recipe_optimizer
 from .results import measured
-from .shipped import shipped
+from .shipped import load_shipped, shipped
 from .stage import stage
 from .tiers import tier
 from .train import EMA, cosine_decay, mode, train, warmup_flat_decay
@@ -21,7 +21,8 @@ _LATER = {"explore": "widgets", "slider": "widgets", "choice": "widgets"}
 _MODULES = ("course", "doctor", "plots", "stamp", "widgets")
 __all__ = [
     "EMA", "Muon", "best_device", "claim", "compare", "cosine_decay", "device", "exercises", "measured", "metrics",
-    "mode", "recipe_optimizer", "shipped", "stage", "tier", "train", "warmup_flat_decay", *_LATER, *_MODULES,
+    "load_shipped", "mode", "recipe_optimizer", "shipped", "stage", "tier", "train", "warmup_flat_decay",
+    *_LATER, *_MODULES,
 ]  # fmt: skip
 
 

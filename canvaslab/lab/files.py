@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path`: whoever reads it, at any moment, finds the old file or the new one, whole."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` (texts as UTF-8): whoever reads `path`, at any moment, finds the old file or the new, whole."""
     path = path.resolve()  # a link stays a link: the file it names is replaced
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         if path.exists():

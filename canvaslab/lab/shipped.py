@@ -10,7 +10,9 @@ from inspect import getsource
 from pathlib import Path
 from typing import Any
 
-from . import stamp, tiers
+from . import tiers
+from .files import write_atomically
+from .results import RESULTS
 from .stage import limit
 
 LARGEST = 3_000_000  # bytes
@@ -25,45 +27,80 @@ def shipped(
     name: of the file, for example "04_model". make() -> {name: tensor}, at best a model's state_dict. retrain: True
     always makes; False loads whenever the file is good; None loads only on stage, and only where making took longer
     than the stage's seconds. A file that is missing, altered, of another tier or made by other code is named in one
-    sentence, and then the tensors are made. With CANVASLAB_SHIP=1 in the environment they are made and written.
+    sentence, and then the tensors are made. With CANVASLAB_SHIP=1 in the environment they are made and written, in
+    files of at most 3 MB each.
     Returns tensors on the CPU when loaded, else what `make` gave.
     """
-    path = (folder or stamp.PACKAGE / "results") / f"{name}.safetensors"
+    folder = folder or RESULTS
     if os.environ.get("CANVASLAB_SHIP") == "1":
-        return _write(path, make)
+        return _write(folder, name, make)
     seconds = limit()
     if retrain or (retrain is None and seconds is None):
         return make()
-    about, problem = _about(path, make)
+    about, problem = _about(folder, name)
+    problem = problem or _other(about, make)
     if problem:
-        print(f"{path.name} {problem}, so this is made now.")
+        print(f"{name} {problem}, so this is made now.")
         return make()
     if retrain is None and about["seconds"] <= seconds:
         return make()
-    from safetensors.torch import load_file
-
-    print(f"Loaded, not made now: {path.name}, made in {about['seconds']:.0f} s at the {about['tier']} tier on "
-          f"{about['device']}, {about['date']}.")  # fmt: skip
-    return load_file(path)
+    print(f"Loaded, not made now: {name}, {_made(about)}.")
+    return _read(folder, about)
 
 
-def _about(path: Path, make: Callable) -> tuple[dict, str]:
-    """(what is known of a shipped file, "") or ({}, why it cannot be used)."""
-    note = path.with_suffix(".json")
-    if not (path.is_file() and note.is_file()):
+def load_shipped(name: str, part: str = "", *, folder: Path | None = None, say: bool = True) -> dict[str, Any]:
+    """The tensors of a shipped result, for notebooks other than the one that made it.
+
+    part: "model" keeps the tensors named "model.*" and takes the prefix off. say: print where they were made.
+    Errors: FileNotFoundError or ValueError (altered files, no such part), each with what to do.
+    """
+    about, problem = _about(folder or RESULTS, name)
+    if problem:
+        again = f"install canvaslab again, or make it: CANVASLAB_SHIP=1 python -m canvaslab run {name[:2]}"
+        raise (ValueError if "altered" in problem else FileNotFoundError)(f"the result {name!r} {problem}: {again}")
+    tensors = _read(folder or RESULTS, about)
+    found = {key.removeprefix(f"{part}."): t for key, t in tensors.items() if not part or key.startswith(f"{part}.")}
+    if not found:
+        known = ", ".join(sorted({key.split(".")[0] for key in tensors}))
+        raise ValueError(f"the result {name!r} has no part {part!r}; its parts: {known}")
+    if say:
+        print(f"Loaded: {name}{f', part {part!r}' if part else ''}, {_made(about)}.")
+    return found
+
+
+def _made(about: dict) -> str:
+    return f"made in {about['seconds']:.0f} s at the {about['tier']} tier on {about['device']}, {about['date']}"
+
+
+def _about(folder: Path, name: str) -> tuple[dict, str]:
+    """(what is known of a shipped result, "") or ({}, why it cannot be used)."""
+    note = folder / f"{name}.json"
+    if not note.is_file():
         return {}, "does not ship with this version"
     try:
         about = json.loads(note.read_text(encoding="utf-8"))
+        files = {folder / file: digest for file, digest in about["sha256"].items()}
         complete = set(FIELDS) <= set(about)
-    except (ValueError, TypeError):
-        complete = False
-    if not complete or sha256(path.read_bytes()).hexdigest() != about["sha256"]:
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {}, "was altered since it was made"
-    if about["tier"] != tiers.current():
-        return {}, f"was made at the {about['tier']} tier and this is {tiers.current()}"
-    if about["code"] != _code(make):
-        return {}, "was made by other code than this cell has now"
+    if not all(path.is_file() for path in files):
+        return {}, "does not ship with this version"
+    if not complete or any(sha256(path.read_bytes()).hexdigest() != digest for path, digest in files.items()):
+        return {}, "was altered since it was made"
     return about, ""
+
+
+def _other(about: dict, make: Callable) -> str:
+    """Why a good file is not what this cell would make; "" if it is."""
+    if about["tier"] != tiers.current():
+        return f"was made at the {about['tier']} tier and this is {tiers.current()}"
+    return "" if about["code"] == _code(make) else "was made by other code than this cell has now"
+
+
+def _read(folder: Path, about: dict) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return {key: tensor for file in about["sha256"] for key, tensor in load_file(folder / file).items()}
 
 
 def _code(make: Callable) -> str:
@@ -71,7 +108,7 @@ def _code(make: Callable) -> str:
     return sha256(getsource(make).encode()).hexdigest()
 
 
-def _write(path: Path, make: Callable) -> dict[str, Any]:
+def _write(folder: Path, name: str, make: Callable) -> dict[str, Any]:
     from safetensors.torch import save
 
     from .device import device_name
@@ -79,16 +116,30 @@ def _write(path: Path, make: Callable) -> dict[str, Any]:
     start = time.perf_counter()
     made = make()
     seconds = time.perf_counter() - start
-    data = save({key: value.detach().cpu().contiguous() for key, value in made.items()})
-    if len(data) > LARGEST:
-        raise ValueError(f"{path.name} would have {len(data):,} bytes; what ships has at most {LARGEST:,}: ship less")
+    parts = [save(part) for part in _parts({key: t.detach().cpu().contiguous() for key, t in made.items()})]
+    if max(map(len, parts)) > LARGEST:
+        raise ValueError(f"{name} has a tensor too large to ship; a file has at most {LARGEST:,} bytes: ship less")
+    numbers = [""] if len(parts) == 1 else [f"-{i}" for i in range(1, len(parts) + 1)]
+    names = [f"{name}{number}.safetensors" for number in numbers]
     about = {
         "tier": tiers.current(), "device": device_name(tiers.current_device()), "seconds": round(seconds, 1),
-        "date": datetime.now(UTC).date().isoformat(), "code": _code(make), "sha256": sha256(data).hexdigest(),
+        "date": datetime.now(UTC).date().isoformat(), "code": _code(make),
+        "sha256": {file: sha256(data).hexdigest() for file, data in zip(names, parts, strict=True)},
     }  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for target, content in ((path, data), (path.with_suffix(".json"), (json.dumps(about, indent=1) + "\n").encode())):
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, data in zip(names, parts, strict=True):
+        write_atomically(folder / file, data)
+    write_atomically(folder / f"{name}.json", json.dumps(about, indent=1) + "\n")
     return made
+
+
+def _parts(tensors: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tensors in files of at most LARGEST bytes, in order; 5 % are left for the names."""
+    parts, size = [{}], 0
+    for key, tensor in tensors.items():
+        size += tensor.nbytes
+        if size > 0.95 * LARGEST and parts[-1]:
+            parts.append({})
+            size = tensor.nbytes
+        parts[-1][key] = tensor
+    return parts
