@@ -18,7 +18,7 @@ def test_its_samples_are_of_the_class_asked_for_and_the_early_ones_less_so():
     judge, agreement = pretrained("fashion-mnist", role="judge"), {}
     for part in ("model", "early"):
         images, labels = drawn(*pretrained_denoiser(part, say=False))
-        assert 0 <= images.min() and images.max() <= 1
+        assert images.min() >= 0 and images.max() <= 1
         agreement[part] = judge(images).argmax(1).eq(labels).float().mean().item()
     assert agreement["model"] > 0.8 > agreement["early"]
 
