@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from . import hub, images
 from . import points as sets
+from . import shapes as drawn
 from .dataset import Dataset
 
 
@@ -42,6 +43,12 @@ _ENTRIES: dict[str, Entry] = {
     "rings": _point_set("2-D: three circles", sets.rings),
     "grid": _point_set("2-D: 5 x 5 narrow Gaussians; its exact law is in .mixture", sets.grid),
     "circle": _point_set("2-D: eight Gaussians on a circle; its exact law is in .mixture", sets.circle),
+    "shapes": Entry(
+        "3 columns, each empty or with its own shape, 16 x 24 or 64 x 64; the whole support is known",
+        _TWO,
+        drawn.shapes,
+        _options(drawn.shapes),
+    ),
     "digits": Entry("1797 handwritten digits, 8 x 8 grey; comes with scikit-learn", _TWO, images.digits, ()),
     "fashion-mnist": Entry("70 000 pictures of clothes, 28 x 28 grey; ships here", _TWO, images.fashion_mnist, ()),
     **{
