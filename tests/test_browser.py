@@ -113,3 +113,15 @@ def test_a_reader_runs_notebook_01_and_moves_its_slider(browser, server, tmp_pat
     assert picture.screenshot() != before, "the slider moved, the picture did not change"
     if folder := os.environ.get("CANVASLAB_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / "lab.png")
+
+
+def test_a_lecturer_opens_live_slides(browser, server):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.goto(f"{server}rise/00_start_here.ipynb", timeout=120_000)
+    page.wait_for_selector(".reveal .slides section.present h1", timeout=120_000)
+    shown = page.locator(".reveal .slides section.present h1").first
+    assert "Start here" in shown.inner_text()
+    page.wait_for_selector(".reveal .slides section.present img", state="attached", timeout=60_000)
+    page.keyboard.press("Space")
+    page.wait_for_function("() => /slide-1/.test(location.hash)", timeout=20_000)
+    assert 15 <= page.locator(".reveal .slides section section").count()
