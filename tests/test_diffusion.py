@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -29,9 +30,12 @@ from canvaslab.diffusion import (
     noise,
     sample,
 )  # fmt: skip
+from canvaslab.diffusion import denoise as denoise_room
 from canvaslab.diffusion.denoise import DiscreteTime, gaussian_loss
+from canvaslab.nets import MLP
 
 F64 = torch.float64
+LEVELS = noise.sigma_from_alpha_bar(noise.ddpm_alpha_bar())
 SCALINGS = {"eps": Eps(), "x0": X0(), "v": V(), "flow": Flow(), "edm": EDM(0.5)}
 STEPS = {"euler": lambda: euler, "heun": lambda: heun, "ancestral": ancestral, "dpmpp_2m": dpmpp_2m}
 
@@ -332,6 +336,79 @@ def test_a_mixture_moves_with_all_it_has():
     assert there.means.dtype == there.std.dtype == there.logw.dtype == F64 and mix.means.dtype == torch.float32
     torch.testing.assert_close(there(x, 0.5, cond), Mixture(there.means[1:], 0.1)(x, 0.5), rtol=1e-6, atol=1e-6)
     assert torch.equal(mix.to("cpu")(x.float(), 0.5), mix(x.float(), 0.5))
+
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("name", STEPS)
+def test_half_precision_visits_the_levels_of_the_grid_and_ends_near_float32(name, dtype):
+    """A thousand levels lie closer together than half precision tells apart."""
+    mixture, asked = two_modes().to(torch.float32), []
+
+    def halved(x, sigma):
+        assert x.dtype == dtype
+        asked.append(sigma)
+        return mixture(x.float(), sigma).to(dtype)
+
+    grid = noise.geometric(1000, 0.5, 1.0)
+    assert grid[:-1].to(dtype).unique().numel() < 1000
+    start = randn(64, 2).to(dtype)
+    torch.manual_seed(0)
+    ends = last(sample(halved, start, grid, STEPS[name]()))
+    torch.testing.assert_close(torch.stack(asked).unique().flip(0), grid[:-1].float())
+    torch.manual_seed(0)
+    exact = last(sample(mixture, start.float(), grid, STEPS[name]()))
+    assert ends.dtype == dtype and ((ends.float() - exact).abs() < 0.05).all()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("rule", [EDM(0.5, DiscreteTime(LEVELS)), EDM(0.5)], ids=["discrete", "edm"])
+def test_a_network_in_half_precision_is_told_the_noise_exactly_and_costs_no_overflow(rule, dtype):
+    told = []
+
+    def net(x, noise, cond):
+        told.append(noise)
+        assert x.dtype == dtype
+        return x
+
+    x = randn(len(LEVELS), 2).to(dtype)
+    out = Denoiser(net, rule)(x, LEVELS)
+    exact = rule(LEVELS)
+    torch.testing.assert_close(told[0].double(), exact.noise, rtol=1e-4, atol=0.05)
+    want = exact.skip[:, None] * x.double() + exact.out[:, None] * (exact.into[:, None] * x.double())
+    assert out.dtype == dtype and out.isfinite().all()
+    torch.testing.assert_close(out.double(), want, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_net_in_half_precision_runs_and_agrees_with_float32(dtype):
+    torch.manual_seed(0)
+    net = MLP(2, 32)
+    nn.init.normal_(net.head.weight, std=0.1)
+    exact, half = Denoiser(net), Denoiser(deepcopy(net).to(dtype))
+    x, sigma = randn(16, 2).float(), torch.logspace(-2, 2, 16)
+    torch.testing.assert_close(half(x.to(dtype), sigma).float(), exact(x, sigma), rtol=0.05, atol=0.05)
+
+
+def test_discrete_time_without_float64_finds_every_level(monkeypatch):
+    """Apple's mps has no float64: the table is made on the CPU and compared in float32."""
+    dtypes = [denoise_room.widest(torch.device(name)) for name in ("mps", "cpu", "cuda")]
+    assert dtypes == [torch.float32, F64, F64]
+    monkeypatch.setattr(denoise_room, "widest", lambda device: torch.float32)
+    index = DiscreteTime(LEVELS)(LEVELS.float())
+    torch.testing.assert_close(index, torch.arange(1000.0), rtol=0, atol=0.02)
+    assert (index.diff() > 0).all()
+
+
+def test_logit_normal_time_is_a_normal_logit_of_flow_time():
+    """Its definition, Esser et al. 2024, by inverting the clock."""
+    t = noise.flow_time_from_sigma(noise.LogitNormal(-0.4, 0.7)(20_000, dtype=F64))
+    logit = t.logit()
+    assert abs(logit.mean() + 0.4) < 0.01 and abs(logit.std() - 0.7) < 0.01
+    plain = noise.LogitNormal()
+    assert (plain.mean, plain.std) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("law, quantile", [

@@ -288,6 +288,25 @@ def test_a_saved_denoiser_samples_the_same(tmp_path, rule, eta):
         close(theirs(pipe.scheduler, pipe.unet, x / (1 + grid[0] ** 2).sqrt().float(), n), want)
 
 
+@pytest.mark.parametrize(("n", "equal"), [(8, True), (40, True), (125, True), (30, False), (7, False)])
+def test_a_pipelines_steps_are_ours_where_their_number_divides_the_levels(tmp_path, n, equal):
+    """DDIMScheduler looks T / n levels apart and steps T // n down; other schedulers step to where they look next."""
+    levels = noise.geometric(1000, 0.01, 50.0)[:-1].flip(0)
+    pipe = to_diffusers(ours(EDM(0.4)), tmp_path, shape=(1, 8, 8), config=NET, levels=levels)
+    z, sigmas = randn(2, 1, 8, 8, dtype=torch.float32), interop.levels(pipe.scheduler)
+
+    def apart(scheduler, grid):
+        want = last(sample(ours(EDM(0.4)), z * (1 + grid[0] ** 2).sqrt().float(), grid))
+        return ((theirs(scheduler, pipe.unet, z, n, 1.0) - want).norm() / want.norm()).item()
+
+    gap = apart(pipe.scheduler, noise.trailing(sigmas, n))
+    assert gap < 1e-4 if equal else gap > 3e-3
+    solver = diffusers.DPMSolverMultistepScheduler.from_config(
+        pipe.scheduler.config, solver_order=1, final_sigmas_type="zero"
+    )
+    assert apart(solver, interop.grid(solver, n)) < 1e-3
+
+
 def test_a_saved_denoiser_comes_back_with_its_labels(tmp_path):
     denoiser = ours(EDM(0.4), classes=3)
     to_diffusers(denoiser, tmp_path, shape=(1, 8, 8), config={**NET, "classes": 3})

@@ -107,6 +107,9 @@ def test_interval_is_student_t():
     theirs = ttest_1samp(values, 0).confidence_interval()
     assert (mean - half, mean + half) == pytest.approx((theirs.low, theirs.high))
     assert metrics.interval([2.0]).half == math.inf
+    assert metrics.interval([0.1] * 10).mean == 0.1  # not 0.09999..., which would miss a bound of 0.1
+    with pytest.raises(ValueError, match="at least one value"):
+        metrics.interval([])
 
 
 @pytest.mark.parametrize("call", [

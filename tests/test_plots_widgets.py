@@ -19,7 +19,7 @@ from nbconvert import HTMLExporter
 from PIL import Image
 from skimage.color import rgb2lab
 
-from canvaslab.lab import plots, widgets
+from canvaslab.lab import metrics, plots, widgets
 from canvaslab.lab.export import AltText
 from canvaslab.lab.widgets import choice, explore, slider
 
@@ -191,6 +191,35 @@ def test_interval_bands_cover_the_truth_in_95_of_100_experiments():
     np.minimum.at(low, band[:, 0].astype(int), band[:, 1])
     np.maximum.at(high, band[:, 0].astype(int), band[:, 1])
     assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(0.95, abs=0.015)
+
+
+def test_interval_bands_are_those_of_the_metrics_room():
+    runs, (_, ax) = torch.randn(5, 3), plots.figure()
+    plots.intervals(ax, [1, 2, 3], runs)
+    edges = ax.collections[0].get_paths()[0].vertices
+    for k, (mean, half) in enumerate(metrics.interval(column) for column in runs.T):
+        there = edges[edges[:, 0] == k + 1][:, 1]
+        assert there.min() == pytest.approx(mean - half) and there.max() == pytest.approx(mean + half)
+
+
+def ticks(axis):
+    """Labels in view, in order."""
+    axis.figure.draw_without_rendering()
+    low, high = sorted(axis.get_view_interval())
+    return [t.label1.get_text() for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+
+
+def test_logarithmic_axes_say_numbers_as_they_are_said():
+    _, axes = plots.figure(1, 3)
+    for ax, low in zip(axes, (0.03, 1e-6, 0.5), strict=True):
+        ax.plot([low, 40], [1, 2])
+    plots.logarithmic(axes[0], x=True)
+    plots.logarithmic(axes[1], x=True)
+    plots.logarithmic(axes[2], x=[0.5, 3, 12])
+    assert ticks(axes[0].xaxis) == ["0.1", "1", "10"] and axes[0].get_yscale() == "linear"
+    assert all("10^" in text for text in ticks(axes[1].xaxis))  # 0.000001 is no plain number
+    assert ticks(axes[2].xaxis) == ["0.5", "3", "12"]
+    assert not any(t.get_text() for ax in axes for t in ax.get_xminorticklabels())
 
 
 def test_bfloat16_and_gradients_are_welcome():

@@ -24,6 +24,16 @@ class Scalings(NamedTuple):
     noise: Tensor
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """float64, or float32 on Apple's mps, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def at_least_float32(x: Tensor) -> torch.dtype:
+    """The dtype of x, or float32 for half precision, in which neighbouring noise levels would be one."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def log_sigma(sigma: Tensor) -> Tensor:
     """What a network is told of the noise: log(sigma) / 4 (Karras et al. 2022, table 1)."""
     return sigma.log() / 4
@@ -39,8 +49,9 @@ class DiscreteTime:
     levels: Tensor
 
     def __call__(self, sigma: Tensor) -> Tensor:
-        log_level = self.levels.to(device=sigma.device, dtype=torch.float64).log()
-        log_s = sigma.double().log().contiguous()
+        exact = widest(sigma.device)
+        log_level = self.levels.cpu().double().log().to(exact).to(sigma.device)
+        log_s = sigma.to(exact).log().contiguous()
         above = torch.searchsorted(log_level, log_s).clamp(1, len(log_level) - 1)
         below = above - 1
         part = (log_s - log_level[below]) / (log_level[above] - log_level[below])
@@ -118,8 +129,9 @@ def like(sigma: Tensor | float, x: Tensor) -> Tensor:
 class Denoiser(nn.Module):
     """A network and its scalings, as ``denoise(x, sigma, cond=None)``.
 
-    ``net(x, noise, cond=None)`` gets x (B, ...) scaled to unit variance and noise (B,). The scalings are computed in
-    the dtype of x and the result is returned in it, also when the network runs in lower precision.
+    ``net(x, noise, cond=None)`` gets x (B, ...) scaled to unit variance, in the dtype of x, and noise (B,). Scalings
+    and noise are computed in that dtype, but at least in float32; the result is returned in the dtype of x, also when
+    the network runs in lower precision.
     """
 
     def __init__(self, net: nn.Module, scalings: Callable[[Tensor], Scalings] | None = None):
@@ -127,8 +139,10 @@ class Denoiser(nn.Module):
         self.net, self.scalings = net, scalings or EDM()
 
     def forward(self, x: Tensor, sigma: Tensor | float, cond: Tensor | None = None) -> Tensor:
-        skip, out, into, noise = self.scalings(like(sigma, x))
-        return skip * x + out * self.net(into * x, noise.flatten(), cond).to(x.dtype)
+        wide = x.to(at_least_float32(x))
+        skip, out, into, noise = self.scalings(like(sigma, wide))
+        output = self.net((into * wide).to(x.dtype), noise.flatten(), cond)
+        return (skip * wide + out * output.to(wide.dtype)).to(x.dtype)
 
 
 def denoising_loss(
@@ -147,8 +161,9 @@ def denoising_loss(
     denoise: any callable of the contract. x0: clean data (B, ...). sigma: noise levels (B,). scalings: those of the
     denoiser. cond: passed on. eps: the noise to add, standard normal like x0; drawn when not given.
     """
-    s = like(sigma, x0)
-    x = x0 + s * (torch.randn_like(x0) if eps is None else eps)
+    wide = x0.to(at_least_float32(x0))
+    s = like(sigma, wide)
+    x = (wide + s * (torch.randn_like(x0) if eps is None else eps)).to(x0.dtype)
     error = (denoise(x, sigma, cond) - x0) / scalings(s).out
     return error.square().flatten(1).mean(1)
 

@@ -208,7 +208,10 @@ def to_diffusers(
     of the data, in [-1, 1] as pipelines take it. config: the arguments that build the network anew. levels: ascending
     training levels, (T,); by default the denoiser's own, else 1000 from 0.002 to 80.
 
-    n steps of the pipeline equal ``sample(denoiser, x, noise.trailing(interop.levels(pipeline.scheduler), n))``.
+    n steps of the pipeline equal ``sample(denoiser, x, noise.trailing(interop.levels(pipeline.scheduler), n))`` where n
+    divides the number of levels T: 1000 by default, so 10, 20, 25, 40, 50 or 100, not 30. DDIMScheduler looks T / n
+    levels apart, rounded, but steps ``T // n`` levels down, so that with another n a step ends beside the level at
+    which the next one looks. For such n take ``grid`` and a scheduler that has ``sigmas``, which all fit.
     Before loading a network of ours, ``import canvaslab.diffusion``. Errors: ValueError for other networks and shapes.
     """
     import diffusers

@@ -167,16 +167,11 @@ class LogUniform:
 
 
 @dataclass(frozen=True)
-class LogitNormal:
-    """logit(t) ~ Normal(mean, std^2) for flow time t, so sigma = t / (1 - t) is lognormal (Esser et al. 2024)."""
+class LogitNormal(LogNormal):
+    """logit(t) ~ Normal(mean, std^2) for flow time t (Esser et al. 2024): sigma = t / (1 - t) is ``LogNormal``."""
 
     mean: float = 0.0
     std: float = 1.0
-    stratified: bool = True
-
-    def __call__(self, n: int, **kw) -> Tensor:
-        """(n,) sigmas; ``device``, ``dtype``, ``generator`` as for ``torch.rand``."""
-        return LogNormal(self.mean, self.std, self.stratified)(n, **kw)
 
 
 @dataclass(frozen=True)

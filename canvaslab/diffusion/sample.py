@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .denoise import Denoise
+from .denoise import Denoise, at_least_float32
 
 Step = Callable[[Denoise, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -79,14 +79,21 @@ def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, step: Step = euler) -> I
     denoise: a callable of the contract. x: (B, ...) noise to start from, at level sigmas[0], that is
     ``sigmas[0] * randn``. sigmas: decreasing grid, usually ending in 0. step: ``euler``, ``heun``,
     ``ancestral(eta)``, ``dpmpp_2m()`` or your own. Errors: ValueError when the grid does not decrease to >= 0.
+    Of a half-precision x only what ``denoise`` sees and what is yielded is half: levels and steps are float32.
     """
     if sigmas.ndim != 1 or len(sigmas) < 2 or not (sigmas.diff() < 0).all() or sigmas[-1] < 0:
         raise ValueError(f"sigmas must be a 1-D grid of two or more levels that decrease to >= 0, got {sigmas}")
     if step in (ancestral, dpmpp_2m):
         raise ValueError(f"{step.__name__} makes a step: pass step={step.__name__}(), with its brackets")
+    dtype, exact = x.dtype, at_least_float32(x)
+
+    def widened(x: Tensor, sigma: Tensor) -> Tensor:
+        return denoise(x.to(dtype), sigma).to(exact)
+
+    x = x.to(exact)
     for s, t in pairwise(sigmas.to(x)):
-        x, x0 = step(denoise, x, s, t)
-        yield x, x0
+        x, x0 = step(denoise if dtype == exact else widened, x, s, t)
+        yield x.to(dtype), x0.to(dtype)
 
 
 def last(steps: Iterable[tuple[Tensor, Tensor]]) -> Tensor:

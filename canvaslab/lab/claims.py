@@ -152,18 +152,10 @@ def _value(what: str, given: Any) -> Value:
     values = tuple(_number(what, x) for x in (given if many else [given]))
     if not values:
         raise ValueError(f"{what} is empty; give a number, or one number per seed")
-    mean = math.fsum(values) / len(values)
-    return Value(mean, _t_interval(values, mean), values)
+    from .metrics import interval
 
-
-def _t_interval(values: tuple[float, ...], mean: float) -> tuple[float, float] | None:
-    n = len(values)
-    if n < 2:
-        return None
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, n - 1)) * math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
-    return mean - half, mean + half
+    mean, half = interval(values)
+    return Value(mean, (mean - half, mean + half) if len(values) > 1 else None, values)
 
 
 def _number(what: str, x: Any) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def _pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    a, b = a.detach().flatten(1).double().cpu(), b.detach().flatten(1).double().cpu()
+    a, b = a.detach().flatten(1).cpu().double(), b.detach().flatten(1).cpu().double()
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"sets of {a.shape[1]} and of {b.shape[1]} dimensions were given; both must have the same")
     return a, b
@@ -43,13 +43,19 @@ class Interval(NamedTuple):
 def interval(values: Sequence[float] | Tensor) -> Interval:
     """Mean and half-width of its 95 % interval (Student's t) for independent values, e.g. one per seed.
 
-    One value has no interval: half is infinite.
+    One value has no interval: half is infinite. Errors: ValueError for no values.
     """
     from scipy.stats import t
-    values = torch.as_tensor(values, dtype=torch.float64).flatten()
-    if len(values) < 2:
-        return Interval(float(values.mean()), math.inf)
-    return Interval(float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std() / math.sqrt(len(values))))
+    values = values.detach().cpu() if isinstance(values, Tensor) else values
+    values = torch.as_tensor(values, dtype=torch.float64).flatten().tolist()
+    n = len(values)
+    if not n:
+        raise ValueError("interval needs at least one value, for example one per seed")
+    mean = math.fsum(values) / n  # exact up to one rounding: the mean of equal values is that value
+    if n < 2:
+        return Interval(mean, math.inf)
+    variance = math.fsum((x - mean) ** 2 for x in values) / (n - 1)
+    return Interval(mean, float(t.ppf(0.975, n - 1)) * math.sqrt(variance / n))
 
 
 def floor(real: Tensor, reference: Tensor, n: int, repeats: int = 5, seed: int = 0) -> Interval:

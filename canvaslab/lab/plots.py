@@ -23,6 +23,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterMathtext, NullFormatter
 
 from .display import in_notebook, publish
 from .stage import scale
@@ -78,6 +79,29 @@ def label(ax: Axes, title: str = "", x: str = "", y: str = "", legend: bool = Fa
     ax.set(title=title, xlabel=x, ylabel=y)
     if legend:
         ax.legend()
+
+
+@styled
+def logarithmic(ax: Axes, x: bool | Sequence[float] = False, y: bool | Sequence[float] = False) -> None:
+    """Logarithmic axes whose ticks read 0.1, 1, 10; only an axis that leaves 0.001 to 100,000 has powers of ten.
+
+    x, y: True for a tick at each decade, a list for ticks at these numbers, False to leave that axis as it is.
+    """
+    for name, axis, ticks in (("xscale", ax.xaxis, x), ("yscale", ax.yaxis, y)):
+        if ticks is not False:
+            ax.set(**{name: "log"})
+            if ticks is not True:
+                axis.set_ticks(list(ticks))
+                axis.set_ticks([], minor=True)
+            axis.set_major_formatter(_Plain())
+            axis.set_minor_formatter(NullFormatter())
+
+
+class _Plain(LogFormatterMathtext):
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        low, high = self.axis.get_view_interval()
+        plain = all(1e-3 <= v <= 1e5 for v in values if low <= v <= high)
+        return [f"{v:.6g}" for v in values] if plain else super().format_ticks(values)
 
 
 @styled
@@ -250,15 +274,14 @@ def losses(ax: Axes, steps: Iterable, colour: str = OURS, label: str | None = No
 @styled
 def intervals(ax: Axes, x: Any, runs: Any, colour: str = OURS, label: str | None = None, marker: str = "o") -> None:
     """Mean over seeds with its 95 % t-interval as a band. x: (K,); runs: (seeds, K). One seed shows as a line."""
+    from .metrics import interval
+
     x, runs = array(x), array(runs)
     if runs.ndim != 2 or x.shape != runs.shape[1:]:
         raise ValueError(f"intervals wants x (K,) and runs (seeds, K), not {x.shape} and {runs.shape}")
-    mean = runs.mean(0)
+    mean, half = np.array([interval(column) for column in runs.T]).T
     ax.plot(x, mean, color=colour, label=label, marker=marker)
     if len(runs) > 1:
-        from scipy.stats import t
-
-        half = t.ppf(0.975, len(runs) - 1) * runs.std(0, ddof=1) / len(runs) ** 0.5
         ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
 
 

@@ -19,7 +19,8 @@ class Fourier(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         angle = noise[:, None] * self.frequencies.to(noise.dtype)
-        return torch.cat([angle.cos(), angle.sin()], dim=1) * math.sqrt(2)  # unit mean square
+        waves = torch.cat([angle.cos(), angle.sin()], dim=1) * math.sqrt(2)  # unit mean square
+        return waves.to(self.frequencies.dtype)  # the weights': noise may be told more exactly than the net computes
 
 
 class Labels(nn.Module):
