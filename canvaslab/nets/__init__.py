@@ -1,7 +1,9 @@
 """Networks. Each is called ``net(x, noise, cond=None)``; what it predicts is decided by the scalings, not by it."""
 
+from .autoencoder import Autoencoder
 from .classifier import Classifier, pretrained
 from .mlp import MLP
+from .transformer import DiT
 from .unet import UNet
 
-__all__ = ["MLP", "Classifier", "UNet", "pretrained"]
+__all__ = ["MLP", "Autoencoder", "Classifier", "DiT", "UNet", "pretrained"]
