@@ -90,4 +90,4 @@ def autoencoder_loss(model, batch: tuple[Tensor, ...], noise: float = 1.0, penal
     """
     x = batch[0]
     back, raw = model(x, noise)
-    return (back - x).square().mean() + penalty * raw.float().square().mean()
+    return (back - x).square().mean() + penalty * raw.square().mean()
