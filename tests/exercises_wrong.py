@@ -6,6 +6,7 @@
 import math
 
 import torch
+from einops import rearrange
 
 
 def mutating(label, share):
@@ -44,7 +45,120 @@ def decay(beta):
     return lambda old, new, n, gamma: beta(n, gamma) * old + (1 - beta(n, gamma)) * new
 
 
+def score_rule(skip=1.0, out=lambda s: s**2, into=lambda s: (1 + s**2).rsqrt()):
+    return lambda sigma: (skip + 0 * sigma, out(sigma), into(sigma), sigma.log() / 4)
+
+
+def weights_in_eps(eps=lambda s: 1 + 0 * s, x0=lambda s: s**2, v=lambda s: 1 + s**2, flow=lambda s: (1 + s) ** 2):
+    rules = {"eps": eps, "x0": x0, "v": v, "flow": flow}
+    return lambda name, s: rules[name](s)
+
+
+def resampled(weight, low=-6.0, high=6.0):
+    """Levels even in logSNR, drawn again by a weight of v's loss."""
+
+    def levels(n, spread):
+        sigma = torch.exp(-torch.linspace(low, high, 5 * n) / 2)
+        loss = spread**2 * (1 + sigma**2) / (sigma**2 + spread**2)
+        return sigma[torch.multinomial(weight(loss), n, replacement=True)]
+
+    return levels
+
+
+def midpoint(full=True, level=True, moved=True):
+    """The midpoint method, and what it becomes with one thing wrong."""
+
+    def step(denoise, x, s, t):
+        m = (s * t).sqrt()
+        middle = torch.lerp(denoise(x, s), x, m / s)
+        slope = ((middle if moved else x) - denoise(middle if moved else x, m)) / (m if level else s)
+        return (x if full else middle) + (t - s) * slope
+
+    return step
+
+
+def adams(new, old):
+    """A step with weights that depend on the ratio of this step to the last."""
+
+    def step(x, f, f_last, last, s, t):
+        r = (t - s) / (s - last)
+        return x + (t - s) * (new(r) * f + old(r) * f_last)
+
+    return step
+
+
+def down_up(up, down=lambda t, up: (t**2 - up**2).clamp_min(0).sqrt()):
+    return lambda s, t, eta: (down(t, up(s, t, eta)), up(s, t, eta))
+
+
+def student(a, b, t=4.302652729911275):
+    """Mean and half-width of a - b for three seeds, and roughly for many."""
+    d = a - b
+    return d.mean(), (t if len(d) == 3 else 2.0) * d.std() / len(d) ** 0.5
+
+
 WRONG = {
+    "02": {
+        "score_rule": [
+            score_rule(skip=0.0),
+            score_rule(into=lambda s: torch.ones_like(s)),
+            score_rule(out=lambda s: -(s**2)),
+            score_rule(out=lambda s: s),
+        ],
+        "eps_from_v": [
+            lambda v, z, alpha_bar: (1 - alpha_bar).sqrt() * v + alpha_bar.sqrt() * z,
+            lambda v, z, alpha_bar: alpha_bar.sqrt() * v - (1 - alpha_bar).sqrt() * z,
+            lambda v, z, alpha_bar: alpha_bar * v + (1 - alpha_bar) * z,
+        ],
+        "weight_in_eps": [
+            weights_in_eps(eps=lambda s: s**-4),
+            weights_in_eps(x0=lambda s: s),
+            weights_in_eps(v=lambda s: 1 + s**-2),
+            weights_in_eps(flow=lambda s: 1 + s**2),
+        ],
+        "even_levels": [
+            resampled(lambda loss: 1 / loss, -20.0, 20.0),
+            lambda n, spread: 0.05 + 20 * torch.rand(n),
+            resampled(lambda loss: loss),
+            resampled(lambda loss: 1 + 0 * loss),
+        ],
+        "regret": [
+            lambda error: error.amax(1) - error.amin(0).amax(),
+            lambda error: error.amax(1) / error.amax(1).amin(),
+            lambda error: (error / error.amin(0)).mean(1),
+        ],
+    },
+    "03": {
+        "midpoint": [
+            midpoint(full=False),
+            midpoint(level=False),
+            lambda denoise, x, s, t: torch.lerp(denoise(x, s), x, t / s),
+            midpoint(moved=False),
+        ],
+        "ab2_step": [
+            adams(lambda r: 1.5, lambda r: 0.5),
+            adams(lambda r: 1 - r / 2, lambda r: r / 2),
+            adams(lambda r: 1 + 0.5 / r, lambda r: -0.5 / r),
+            adams(lambda r: 1.5, lambda r: -0.5),
+        ],
+        "heun_growth": [
+            lambda z: z + z**2 / 2,
+            lambda z: 1 + z,
+            torch.exp,
+        ],
+        "split_noise": [
+            down_up(lambda s, t, eta: t * (1 - t**2 / s**2).sqrt()),
+            down_up(lambda s, t, eta: eta * t * (1 - t**2 / s**2).sqrt(), lambda t, up: t - up),
+            down_up(lambda s, t, eta: eta.sqrt() * t * (1 - t**2 / s**2).sqrt()),
+            down_up(lambda s, t, eta: eta * t),
+        ],
+        "effect": [
+            lambda a, b: student(b, a),
+            lambda a, b: (a.mean() - b.mean(), 4.3 * ((a.var() + b.var()) / len(a)).sqrt()),
+            lambda a, b: ((a - b).mean(), 2 * (a - b).std()),
+            lambda a, b: student(a, b, 1.96),
+        ],
+    },
     "00": {
         "add_noise": [
             lambda x0, sigma, eps: x0 + eps,
@@ -129,6 +243,37 @@ WRONG = {
             kullback_leibler,
             lambda mean_a, std_a, mean_b, std_b: ((mean_a - mean_b) ** 2 + (std_a**2 - std_b**2) ** 2).sum(),
             lambda mean_a, std_a, mean_b, std_b: ((mean_a - mean_b) ** 2 + (std_a - std_b) ** 2).mean(),
+        ],
+    },
+    "08": {
+        "tokens": [
+            lambda images, patch: rearrange(images, "b c (p h) (q w) -> b (h w) (c p q)", p=patch, q=patch),
+            lambda images, patch: rearrange(images, "b c (h p) (w q) -> b (w h) (c p q)", p=patch, q=patch),
+            lambda images, patch: rearrange(images, "b c (h p) (w q) -> b (h w) (p q c)", p=patch, q=patch),
+            lambda images, patch: rearrange(images, "b c (h p) (w q) -> b (c p q) (h w)", p=patch, q=patch),
+        ],
+        "scale_latents": [
+            lambda z: z / z.std((0, 2, 3), keepdim=True) * 0.5,
+            lambda z: (z - z.mean((0, 2, 3), keepdim=True)) / z.std() * 0.5,
+            lambda z: (z - z.mean((0, 2, 3), keepdim=True)) / z.std((0, 2, 3), keepdim=True),
+            lambda z: (z - z.mean((2, 3), keepdim=True)) / z.std((2, 3), keepdim=True) * 0.5,
+        ],
+        "joined": [
+            lambda gradients, counts: gradients.sum(0),
+            lambda gradients, counts: gradients[0],
+            lambda gradients, counts: gradients.mean(0),
+        ],
+        "speedup": [
+            lambda parts, factors: (parts / factors).sum() / parts.sum() - 1,
+            lambda parts, factors: (parts / factors).sum() / parts.sum(),
+            lambda parts, factors: factors.max(),
+            lambda parts, factors: (parts * factors).sum() / parts.sum(),
+        ],
+        "paired": [
+            lambda usual, ours: (ours / usual).mean(),
+            lambda usual, ours: usual.mean() / ours.mean(),
+            lambda usual, ours: (usual / ours).max(),
+            lambda usual, ours: (usual - ours).mean(),
         ],
     },
 }

@@ -31,6 +31,9 @@ PAPERS: dict[str, Paper] = {
     "diffusion-elbo": Paper("Kingma and Gao 2023", 2023, "https://arxiv.org/abs/2303.00848"),
     "guidance-interval": Paper("Kynkäänniemi et al. 2024", 2024, "https://arxiv.org/abs/2404.07724"),
     "mode-interpolation": Paper("Aithal et al. 2024", 2024, "https://arxiv.org/abs/2406.09358"),
+    "ldm": Paper("Rombach et al. 2022", 2022, "https://arxiv.org/abs/2112.10752"),
+    "dit": Paper("Peebles and Xie 2023", 2023, "https://arxiv.org/abs/2212.09748"),
+    "commoncanvas": Paper("Gokaslan et al. 2024", 2024, "https://arxiv.org/abs/2310.16825"),
 }
 
 
