@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-_MODULES = ("hallucinate", "many")
+_MODULES = ("hallucinate", "many", "recursion")
 __all__ = [*_MODULES]
 
 
