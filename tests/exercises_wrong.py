@@ -122,7 +122,7 @@ WRONG = {
             resampled(lambda loss: loss),
             resampled(lambda loss: 1 + 0 * loss),
         ],
-        "regret": [
+        "worst_ratio": [
             lambda error: error.amax(1) - error.amin(0).amax(),
             lambda error: error.amax(1) / error.amax(1).amin(),
             lambda error: (error / error.amin(0)).mean(1),
