@@ -1,4 +1,4 @@
-"""Exercises of notebook 02: scalings for a score network, v to eps, weights in eps, levels drawn evenly, the worst ratio.
+"""Exercises of notebook 02: a score network, v to eps, weights in eps, levels drawn evenly, the worst ratio.
 
 Data N(0, d^2) have the denoiser x d^2 / (d^2 + sigma^2) and the score -x / (d^2 + sigma^2); the rest are identities.
 """
