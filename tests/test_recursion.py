@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from canvaslab.science import recursion
+from canvaslab.science import many, recursion
 
 CORNERS = torch.tensor([[0.0, 0], [1, 0], [0, 1], [1, 1]])
 STD = 0.02
@@ -51,3 +51,25 @@ def test_each_copy_sees_its_own_data_and_a_step_can_be_asked_for_again():
     assert len(rows[0].unique(dim=0)) > 20
     with pytest.raises(ValueError, match="accepted"):
         recursion.OwnData(data[0], 40)
+
+
+def test_nets_side_by_side_give_what_each_gives_alone():
+    nets = [torch.nn.Conv2d(1, 1, 3, padding=1).double() for _ in range(3)]
+    calls = [lambda x, noise, cond, net=net: net(x) * noise.view(-1, 1, 1, 1) for net in nets]
+    together = many.SideBySide([_Told(net) for net in nets], (1, 4, 4))
+    x, told = torch.randn(6, 16, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
+    alone = [call(x[2 * k : 2 * k + 2].view(2, 1, 4, 4), told[2 * k : 2 * k + 2], None) for k, call in enumerate(calls)]
+    torch.testing.assert_close(together(x, told), torch.cat(alone).view(6, 16))
+    with pytest.raises(ValueError, match=r"accepted: \(3 copies \* B, 16\)"):
+        together(x[:4], told[:4])
+
+
+class _Told(torch.nn.Module):
+    """A convolution that also uses the noise."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, noise, cond=None):
+        return self.net(x) * noise.view(-1, 1, 1, 1)

@@ -1,6 +1,7 @@
 """Many small nets trained at once: one seed is an anecdote, and ten small matrices cost little more than one."""
 
 import math
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -54,3 +55,25 @@ def _start(sizes: list[int], seed: int) -> list[Tensor]:
     layers = [torch.randn(a, b, generator=rng) / math.sqrt(a) for a, b in pairwise(sizes)]
     layers[-1].zero_()
     return layers
+
+
+class SideBySide(nn.Module):
+    """Any nets behind one, like `ManyMLP`: ``net(x, noise, cond=None)``, the first rows for net 0, the next for net 1.
+
+    nets: each takes (B, *shape), noise (B,), cond (B,) or None. shape: of one sample, where rows come flat, (copies *
+    B, dim); they go back flat. Slower than `ManyMLP`, one net after another, but for every architecture.
+    Errors: ValueError when the rows do not share out evenly.
+    """
+
+    def __init__(self, nets: Iterable[nn.Module], shape: Sequence[int]):
+        super().__init__()
+        self.nets, self.shape = nn.ModuleList(nets), tuple(shape)
+        self.copies = len(self.nets)
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Tensor | None = None) -> Tensor:
+        if len(x) % self.copies or x[0].numel() != math.prod(self.shape):
+            raise ValueError(f"x has shape {tuple(x.shape)}; accepted: ({self.copies} copies * B, "
+                             f"{math.prod(self.shape)})")  # fmt: skip
+        conds = [None] * self.copies if cond is None else cond.chunk(self.copies)
+        parts = zip(self.nets, x.view(-1, *self.shape).chunk(self.copies), noise.chunk(self.copies), conds, strict=True)
+        return torch.cat([net(*own) for net, *own in parts]).view_as(x)
