@@ -264,3 +264,22 @@ def test_copies_serve_as_one_denoiser_and_start_from_their_own_seeds():
 def test_rows_that_do_not_share_out_are_refused():
     with pytest.raises(ValueError, match=r"accepted: \(3 copies \* B, 2\)"):
         ManyMLP(3, 2)(torch.zeros(4, 2), torch.zeros(4))
+
+
+# --- several scores at once --------------------------------------------------------------------------------------
+
+
+def test_the_worst_of_scores_knows_no_units_and_finds_what_any_one_of_them_sees():
+    scores = randn(3, 400).exp()
+    scores[0, 7], scores[2, 9] = 1e4, 1e4
+    worst = hal.worst_of(scores)
+    assert set(worst.topk(2).indices.tolist()) == {7, 9}
+    units = torch.tensor([[1.0], [1e6], [1e-6]], dtype=F64)
+    torch.testing.assert_close(hal.worst_of(units * scores), worst)
+    torch.testing.assert_close(hal.worst_of(scores[[2, 0, 1]]), worst)
+    torch.testing.assert_close(hal.worst_of(scores[:1]), hal.worst_of(scores[:1].repeat(4, 1)))
+
+
+def test_the_worst_of_scores_refuses_what_has_no_logarithm():
+    with pytest.raises(ValueError, match=r"accepted: \(scores, samples\), all above 0"):
+        hal.worst_of(torch.zeros(2, 5))

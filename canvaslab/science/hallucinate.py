@@ -116,6 +116,21 @@ def renoising(denoise: Denoise, x: Tensor, sigma: Tensor | float, draws: int = 8
     return total / draws
 
 
+def worst_of(scores: Tensor) -> Tensor:
+    """The worst of several scores (S, B) > 0, each in its own units: (B,), no unit.
+
+    Each is compared with the other samples of the batch, by how far its logarithm lies above their median in units of
+    their median distance from it; the largest of these counts. So no score's unit matters, and no sample needs to be
+    known as good; the batch should be mostly good, and the same kind of batch for a threshold to carry over.
+    Use: ``worst_of(torch.stack([jacobian(denoise, x, sigma, probes=4) for sigma in (0.3, 1.0, 3.0)]))``: in pictures
+    different mistakes show at different noise levels. Errors: ValueError for scores that are not (S, B) and positive.
+    """
+    if scores.ndim != 2 or not bool((scores > 0).all()):
+        raise ValueError(f"scores has shape {tuple(scores.shape)}; accepted: (scores, samples), all above 0")
+    off = scores.log() - scores.log().median(1, keepdim=True).values
+    return (off / off.abs().median(1, keepdim=True).values.clamp_min(1e-12)).amax(0)
+
+
 # --- how good a score is -----------------------------------------------------------------------------------------
 
 
