@@ -97,6 +97,10 @@ def student(a, b, t=4.302652729911275):
     return d.mean(), (t if len(d) == 3 else 2.0) * d.std() / len(d) ** 0.5
 
 
+def pooled_mean(error, side):
+    return torch.nn.functional.avg_pool2d(error, error.shape[-1] // side).square().mean()
+
+
 WRONG = {
     "02": {
         "score_rule": [
@@ -274,6 +278,31 @@ WRONG = {
             lambda usual, ours: usual.mean() / ours.mean(),
             lambda usual, ours: (usual / ours).max(),
             lambda usual, ours: (usual - ours).mean(),
+        ],
+    },
+    "06": {
+        "pooled_sigma": [
+            lambda sigma, k: sigma / k**2 * 4 if k > 1 else sigma,
+            lambda sigma, k: sigma * k,
+            lambda sigma, k: sigma / k**0.5,
+            lambda sigma, k: sigma / (k * k + 1),
+        ],
+        "shifted_time": [
+            lambda t, side, base: -((torch.pi / 2 * t).tan().log()),
+            lambda t, side, base: -2 * (torch.pi / 2 * t).tan().log() + 2 * math.log(side / base),
+            lambda t, side, base: -2 * (torch.pi / 2 * t).tan().log() + math.log(base / side),
+            lambda t, side, base: -2 * (torch.pi / 2 * t ** (base / side)).tan().log(),
+        ],
+        "eps_weight": [
+            lambda logsnr, bias: torch.sigmoid(logsnr - bias),
+            lambda logsnr, bias: math.exp(bias) * torch.sigmoid(bias - logsnr),
+            lambda logsnr, bias: torch.sigmoid((bias - logsnr) / 2),
+        ],
+        "multiscale": [
+            lambda error, sides: error.square().mean() * sum(1 / s for s in sides),
+            lambda error, sides: pooled_mean(error, sides[-1]) / sides[-1],
+            lambda error, sides: sum(pooled_mean(error, s) * s / 256 for s in sides),
+            lambda error, sides: sum(pooled_mean(error, s) for s in sides),
         ],
     },
 }

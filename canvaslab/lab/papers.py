@@ -34,6 +34,8 @@ PAPERS: dict[str, Paper] = {
     "ldm": Paper("Rombach et al. 2022", 2022, "https://arxiv.org/abs/2112.10752"),
     "dit": Paper("Peebles and Xie 2023", 2023, "https://arxiv.org/abs/2212.09748"),
     "commoncanvas": Paper("Gokaslan et al. 2024", 2024, "https://arxiv.org/abs/2310.16825"),
+    "simple-diffusion": Paper("Hoogeboom et al. 2023", 2023, "https://arxiv.org/abs/2301.11093"),
+    "sid2": Paper("Hoogeboom et al. 2024", 2024, "https://arxiv.org/abs/2410.19324"),
 }
 
 
