@@ -7,6 +7,7 @@ import math
 
 import torch
 from einops import rearrange
+from scipy.ndimage import label
 
 
 def mutating(label, share):
@@ -99,6 +100,16 @@ def student(a, b, t=4.302652729911275):
 
 def pooled_mean(error, side):
     return torch.nn.functional.avg_pool2d(error, error.shape[-1] // side).square().mean()
+
+
+def slopes(denoise, x, sigma, share):
+    """(coordinate, B, D) central differences of half-width share * sigma, one coordinate at a time."""
+    nudges = share * sigma * torch.eye(x.shape[1]).to(x)
+    return torch.stack([(denoise(x + h, sigma) - denoise(x - h, sigma)) / (2 * share * sigma) for h in nudges])
+
+
+def tidy(seen):
+    return seen.diagonal(dim1=1, dim2=2).sum(1) == seen.sum((1, 2))
 
 
 WRONG = {
@@ -249,6 +260,27 @@ WRONG = {
             lambda mean_a, std_a, mean_b, std_b: ((mean_a - mean_b) ** 2 + (std_a - std_b) ** 2).mean(),
         ],
     },
+    "05": {
+        "across": [
+            lambda push, towards: (push * towards).sum(1, keepdim=True) / towards.square().sum(1, keepdim=True) * towards,
+            lambda push, towards: push - (push * towards).sum() / towards.square().sum() * towards,
+        ],
+        "weight": [
+            lambda sigma, w, lo, hi: torch.where((sigma >= lo) & (sigma <= hi), w, 0.0),
+            lambda sigma, w, lo, hi: torch.where((sigma > lo) & (sigma < hi), w, 1.0),
+            lambda sigma, w, lo, hi: torch.where((sigma >= lo) & (sigma <= hi), 1.0, w),
+        ],
+        "tilted_variance": [
+            lambda s, S, w: s**2 / w,
+            lambda s, S, w: w * s**2 + (1 - w) * S**2,
+            lambda s, S, w: s**2 * (s / S) ** (2 * (w - 1)),
+        ],
+        "guided_variance": [
+            lambda s, S, w: 1 / (w / s**2 + (1 - w) / S**2),
+            lambda s, S, w: s**2 * (s / S) ** (2 * w),
+            lambda s, S, w: s**2 * (s / S) ** (w - 1),
+        ],
+    },
     "08": {
         "tokens": [
             lambda images, patch: rearrange(images, "b c (p h) (q w) -> b (h w) (c p q)", p=patch, q=patch),
@@ -303,6 +335,54 @@ WRONG = {
             lambda error, sides: pooled_mean(error, sides[-1]) / sides[-1],
             lambda error, sides: sum(pooled_mean(error, s) * s / 256 for s in sides),
             lambda error, sides: sum(pooled_mean(error, s) for s in sides),
+        ],
+    },
+    "10": {
+        "two_points": [
+            lambda x, sigma, gap: gap / 2 * torch.tanh(gap * x / sigma**2),
+            lambda x, sigma, gap: gap / 2 * x.sign(),
+            lambda x, sigma, gap: torch.tanh(gap * x / (2 * sigma**2)),
+            lambda x, sigma, gap: gap * torch.sigmoid(gap * x / sigma**2),
+        ],
+        "paper_variance": [
+            lambda x0_hats, start, stop: x0_hats[start:stop].var(1).mean(-1),
+            lambda x0_hats, start, stop: x0_hats[start:stop].std(0).mean(-1),
+            lambda x0_hats, start, stop: x0_hats.var(0).mean(-1),
+            lambda x0_hats, start, stop: x0_hats[start:stop].var(0, correction=0).mean(-1),
+        ],
+        "cut": [
+            lambda score, bad: score.quantile(0.96),
+            lambda score, bad: score[~bad].quantile(0.04),
+            lambda score, bad: score[~bad].mean() + 1.75 * score[~bad].std(),
+        ],
+        "slope2": [
+            lambda denoise, x, sigma: slopes(denoise, x, sigma, 0.01).mul(2).square().sum((0, 2)) / x.shape[1],
+            lambda denoise, x, sigma: ((denoise(x + 1e-3, sigma) - denoise(x - 1e-3, sigma)) / 2e-3).square().mean(1),
+            lambda denoise, x, sigma: slopes(denoise, x, sigma, 0.01).abs().sum((0, 2)) / x.shape[1],
+            lambda denoise, x, sigma: slopes(denoise, x, sigma, 2.0).square().sum((0, 2)) / x.shape[1],
+        ],
+    },
+    "12": {
+        "components": [
+            lambda on: label(on)[1],
+            lambda on: label(on, [[1] * 3] * 3)[0].max() + 1,
+            lambda on: int(on.any()),
+        ],
+        "possible": [
+            lambda seen, fragments: tidy(seen) & (fragments.sum(1) == 0) & (seen.sum(1) <= 1).all(1),
+            lambda seen, fragments: (seen.sum(1) <= 1).all(1) & (seen.sum((1, 2)) > 0) & (fragments.sum(1) == 0),
+            lambda seen, fragments: tidy(seen) & (seen.sum((1, 2)) > 0) & (fragments.sum(1) == 0),
+            lambda seen, fragments: tidy(seen) & (seen.sum((1, 2)) > 0) & (seen.sum(1) <= 1).all(1),
+        ],
+        "there": [
+            lambda odds: odds.sigmoid(),
+            lambda odds: odds.softmax(1),
+            lambda odds: odds.sigmoid() / (1 - (1 - odds.sigmoid()).amin(1, keepdim=True) ** 3),
+        ],
+        "alarm": [
+            lambda scores: scores.sum(0),
+            lambda scores: (scores.log() / scores.log().std(1, keepdim=True)).mean(0),
+            lambda scores: scores.amax(1),
         ],
     },
 }
