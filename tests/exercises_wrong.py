@@ -262,7 +262,7 @@ WRONG = {
     },
     "05": {
         "across": [
-            lambda push, towards: (push * towards).sum(1, keepdim=True) / towards.square().sum(1, keepdim=True) * towards,
+            lambda push, towards: (push * towards).sum(1, keepdim=True) / (towards**2).sum(1, keepdim=True) * towards,
             lambda push, towards: push - (push * towards).sum() / towards.square().sum() * towards,
         ],
         "weight": [

@@ -29,6 +29,8 @@ PAPERS: dict[str, Paper] = {
     "ghvb": Paper("Wizadwongsa et al. 2024", 2024, "https://arxiv.org/abs/2307.11118"),
     "apg": Paper("Sadat et al. 2025", 2025, "https://arxiv.org/abs/2410.02416"),
     "diffusion-elbo": Paper("Kingma and Gao 2023", 2023, "https://arxiv.org/abs/2303.00848"),
+    "autoguidance": Paper("Karras et al. 2024 (autoguidance)", 2024, "https://arxiv.org/abs/2406.02507"),
+    "cfg-predictor-corrector": Paper("Bradley and Nakkiran 2024", 2024, "https://arxiv.org/abs/2408.09000"),
     "guidance-interval": Paper("Kynkäänniemi et al. 2024", 2024, "https://arxiv.org/abs/2404.07724"),
     "mode-interpolation": Paper("Aithal et al. 2024", 2024, "https://arxiv.org/abs/2406.09358"),
     "ldm": Paper("Rombach et al. 2022", 2022, "https://arxiv.org/abs/2112.10752"),
