@@ -48,8 +48,9 @@ def task(name: str = "fashion-mnist", split: str = "train", size: int = 32) -> T
     data = load(name, split)
     edge = size - data.x.shape[-1]
     if data.x.dtype != torch.uint8 or data.y is None or edge < 0 or edge % 2:
-        raise ValueError(f"{name} has {data.x.dtype} of {tuple(data.x.shape[1:])} {'without' if data.y is None else 'with'}"
-                         f" labels; accepted: labelled uint8 images with sides of {size} or an even number less")
+        with_ = "without" if data.y is None else "with"
+        raise ValueError(f"{name} has {data.x.dtype} of {tuple(data.x.shape[1:])} {with_} labels; "
+                         f"accepted: labelled uint8 images with sides of {size} or an even number less")
     x = F.pad(data.x, (edge // 2,) * 4)
     counts = torch.bincount(x.flatten(), minlength=256).double() / x.numel()  # mean and std without a float copy
     grey = torch.arange(256) / 255.0
@@ -87,13 +88,14 @@ def build(net: str, channels: int, classes: int, size: int = 32) -> nn.Module:
     return make(**{**kinds[net].PRESETS[net], "channels": channels, "classes": classes, "size": size})
 
 
-def fit(data: str = "fashion-mnist", net: str = "s", steps: int = 2000, batch: int = 64,
+def fit(data: str | Task = "fashion-mnist", net: str = "s", steps: int = 2000, batch: int = 64,
         folder: str | Path | None = None, save_every: int = 500, seed: int = 0, compile: bool = False,
         progress: bool = True) -> Denoiser:
     """Train from a seed, or from the last checkpoint in ``folder``; returns the averaged denoiser, in eval mode.
 
-    batch: images in a step, of all processes together. compile: worth it on a GPU, and for minutes of training only.
-    The others as `task`, `build` and `train`. Errors: ValueError for a batch that the processes cannot share.
+    data: a name, or a `Task`. batch: images in a step, of all processes together. compile: worth it on a GPU, and for
+    minutes of training only. The others as in `task`, `build` and `train`. Errors: ValueError for a batch that the
+    processes cannot share.
     """
     from accelerate import Accelerator
 
@@ -101,7 +103,7 @@ def fit(data: str = "fashion-mnist", net: str = "s", steps: int = 2000, batch: i
     acc = Accelerator()
     if batch % acc.num_processes:
         raise ValueError(f"a batch of {batch} was given to {acc.num_processes} processes; give a multiple of them")
-    images = task(data)
+    images = data if isinstance(data, Task) else task(data)
     torch.manual_seed(seed)
     model = Denoiser(build(net, images.x.shape[1], len(images.classes)), SCALINGS).to(acc.device)
     ema = EMA(model)
