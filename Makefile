@@ -7,13 +7,14 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(BIN)/python -c "import os; n = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1; print(2 if n > 1 else 0)" 2>/dev/null || echo 0)
 PYTEST = env CANVASLAB_TIER=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help lab test browser site lint clean
+.PHONY: help lab test browser bench site lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make lab      open the course in JupyterLab (the first call installs)"
 	@echo "make test     run every test and every notebook (the first call installs)"
 	@echo "make browser  run only the test in a real browser"
+	@echo "make bench    compare with other diffusion libraries (a quarter of an hour)"
 	@echo "make site     render the course as a web site in build/site"
 	@echo "make lint     check the style"
 	@echo "make clean    remove the environment and the caches"
@@ -27,6 +28,9 @@ test: $(STAMP)
 browser:
 	@test -e $(STAMP) || { echo "There is no environment yet: run 'make test' or 'make lab' first."; exit 1; }
 	$(PYTEST) -m browser -n 0 -rs tests
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 site: $(STAMP)
 	@$(BIN)/python docs/pages.py build/source
