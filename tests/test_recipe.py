@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,12 +61,11 @@ def test_every_preset_takes_images_of_32(net):
         assert made(torch.empty(2, 3, 32, 32), torch.empty(2), torch.empty(2).long()).shape == (2, 3, 32, 32)
 
 
-def launch(folder, processes, *more):
+def launch(folder, processes):
     """The command of the notebook, on the CPU; OMP_NUM_THREADS as everywhere in the tests."""
     command = [sys.executable, "-m", "accelerate.commands.launch", f"--num_processes={processes}", "--num_machines=1",
                "--mixed_precision=no", "--dynamo_backend=no", *(["--multi_gpu"] if processes > 1 else []),
-               "-m", "canvaslab.lab.recipe", "--net", "xs", "--steps", "3", "--batch", "8", "--folder", str(folder),
-               *more]  # fmt: skip
+               "-m", "canvaslab.lab.recipe", "--net", "xs", "--steps", "3", "--batch", "8", "--folder", str(folder)]
     env = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
 
@@ -81,9 +81,10 @@ def test_the_same_command_runs_two_processes_that_train_one_model(tmp_path):
     assert {f"net.{name}" for name in start} == set(moved) and all(t.isfinite().all() for t in moved.values())
 
 
-def test_a_batch_that_two_processes_cannot_share_gets_one_sentence(tmp_path):
-    done = launch(tmp_path, 2, "--batch", "9")
-    assert done.returncode and "batch of 9 was given to 2 processes" in done.stderr
+def test_a_batch_that_two_processes_cannot_share_gets_one_sentence(clothes, monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator", lambda: SimpleNamespace(num_processes=2))
+    with pytest.raises(ValueError, match="batch of 9 was given to 2 processes"):
+        recipe.fit(clothes, batch=9)
 
 
 @pytest.mark.parametrize("call, sentence", [
