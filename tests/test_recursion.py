@@ -40,6 +40,7 @@ def test_no_room_for_blur_is_said():
 def test_shares_of_modes():
     x = CORNERS[[0, 0, 0, 3]] + 0.1
     assert recursion.mode_shares(x, CORNERS).tolist() == [0.75, 0, 0, 0.25]
+    assert recursion.mode_shares(x[:0], CORNERS).tolist() == [0, 0, 0, 0]
 
 
 def test_each_copy_sees_its_own_data_and_a_step_can_be_asked_for_again():

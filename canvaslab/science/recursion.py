@@ -39,9 +39,9 @@ def strays(x: Tensor, modes: Tensor, std: float, beyond: float = 6.0, around: fl
 
 
 def mode_shares(x: Tensor, modes: Tensor) -> Tensor:
-    """Share of the samples x (B, D) whose nearest mode is each of modes (K, D): (K,), sums to 1."""
+    """Share of the samples x (B, D) whose nearest mode is each of modes (K, D): (K,), sums to 1; zeros without any."""
     nearest = torch.cdist(x, modes, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
-    return torch.bincount(nearest, minlength=len(modes)).double() / len(x)
+    return torch.bincount(nearest, minlength=len(modes)).double() / max(1, len(x))
 
 
 class OwnData:
