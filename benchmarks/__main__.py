@@ -45,7 +45,7 @@ def main(budget: Annotated[float, typer.Option(help="CPU seconds of training for
     parts = {
         "training": lambda: training.measure(training.Judge(n), budget, runs),
         "sampling": lambda: {"error": error, "seeds": list(runs), "solvers": training.gathered(
-            [sampling.measure(error, seed, images=4 if quick else 30, steps=steps) for seed in runs])},
+            [sampling.measure(error, seed, images=4 if quick else 20, steps=steps) for seed in runs])},
         "imports": lambda: {"seconds": imports.measure(range(1 if quick else 3))},
     }
     written = HERE / "results.json"

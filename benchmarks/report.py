@@ -66,11 +66,12 @@ def sampling(part: dict) -> str:
     theirs = next(name for name in order if name.startswith("diffusers"))
     against = ratio(runs[theirs]["ms"], runs[best]["ms"])
     never = ", ".join(name for name in runs if name not in order)
-    return (f"## Sampling: until the RMS error is {part['error']:g} grey values (of 1), {len(part['seeds'])} seeds\n\n"
+    return (f"## Sampling: until the error is {part['error']:g} grey values (of 1), {len(part['seeds'])} seeds\n\n"
             + table(["solver", "evaluations", "CPU ms an image", "time over our best"], rows)
             + f"\n\n**Best of theirs over best of ours, in time: {against}.** "
-              "Notebook 04's trained net, 30 images at once, against the exact solution from the same noise; "
-              f"interpolated on log axes. Not there in {max(STEPS)} steps: {never or 'none'}.\n")
+              "Notebook 04's trained net, 20 images at once; median over images of the RMS difference to the exact "
+              "solution from the same noise, interpolated on log axes. "
+              f"Not there in {max(STEPS)} steps: {never or 'none'}.\n")
 
 
 def imports(part: dict) -> str:
