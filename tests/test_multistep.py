@@ -1,13 +1,14 @@
 """Linear multistep samplers: textbook weights, order with exact and with own start values, stability limits."""
 
 import math
+from functools import cache
 from itertools import pairwise
 
 import pytest
 import torch
 
-from canvaslab.diffusion import Mixture, adams_bashforth, ghvb, last, noise, sample
-from canvaslab.diffusion.multistep import adams_weights
+from canvaslab.diffusion import Mixture, adams_bashforth, dpmpp_2m, euler, ghvb, last, noise, sample, unip
+from canvaslab.diffusion.multistep import adams_weights, exponential_weights
 
 F64 = torch.float64
 
@@ -121,3 +122,56 @@ def test_a_step_to_zero_and_a_short_grid(order):
 def test_unknown_orders_and_betas_are_refused(order, beta):
     with pytest.raises(ValueError, match="ghvb needs order"):
         ghvb(order, beta)
+
+
+def test_exponential_weights_integrate_polynomials_of_log_sigma_exactly():
+    """Against numerical quadrature: x(t) = t/s x(s) + t * integral from t to s of f(log u) / u^2 du."""
+    from scipy.integrate import quad
+
+    levels = [torch.tensor(v, dtype=F64) for v in (1.1, 1.9, 2.4, 5.0)]
+    t = torch.tensor(0.4, dtype=F64)
+    for degree in range(4):
+        w = exponential_weights(levels, t)
+        got = sum(a * float(s.log()) ** degree for a, s in zip(w, levels, strict=True))
+        want = 0.4 * quad(lambda u, d=degree: math.log(u) ** d / u**2, 0.4, 1.1, epsabs=1e-12)[0]
+        assert abs(got - want) < 1e-9
+
+
+def walk(step, n):
+    """n geometric steps on three Gaussians, from sigma = 10 to .1."""
+    means = torch.tensor([[0.0, 1], [1, -0.5], [-1, -0.5]], dtype=F64)
+    start = 10 * torch.randn(40, 2, dtype=F64, generator=torch.Generator().manual_seed(0))
+    return last(sample(Mixture(means, 0.3), start, torch.logspace(1, -1, n + 1, dtype=F64), step))
+
+
+@cache
+def exact_end():
+    return walk(unip(4), 1500)
+
+
+def far_from_exact(step, n):
+    return (walk(step(), n) - exact_end()).square().mean().sqrt().item()
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_unip_has_its_order(order):
+    errors = [far_from_exact(lambda: unip(order), n) for n in (40, 80)]
+    assert abs(math.log2(errors[0] / errors[1]) - order) < 0.2
+
+
+def test_one_guess_is_euler_and_two_are_near_dpmpp_2m():
+    assert far_from_exact(lambda: unip(1), 20) == pytest.approx(far_from_exact(lambda: euler, 20), rel=1e-6)
+    assert far_from_exact(lambda: unip(2), 40) == pytest.approx(far_from_exact(dpmpp_2m, 40), rel=0.2)
+    assert far_from_exact(lambda: unip(3), 40) < 0.3 * far_from_exact(dpmpp_2m, 40)
+
+
+def test_unip_ends_on_the_guess_and_forgets_another_trajectory():
+    x, grid = torch.randn(5, 2, dtype=F64), noise.karras(6, 0.1, 10)
+    cloud = Mixture(torch.eye(2, dtype=F64), 0.2)
+    step = unip(3)
+    first, again = (last(sample(cloud, x, grid, step)) for _ in range(2))
+    assert torch.equal(first, again)
+    (end,) = sample(cloud, x, torch.tensor([2.0, 0.0], dtype=F64), unip(3))
+    assert torch.equal(*end)
+    with pytest.raises(ValueError, match="order 1, 2, 3 or 4, got 5"):
+        unip(5)

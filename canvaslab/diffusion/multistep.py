@@ -1,7 +1,7 @@
 """Linear multistep samplers: one evaluation a step, high order from the memory of earlier slopes.
 
-They walk dx/dsigma = (x - x0_hat) / sigma. A high order buys accuracy with a small stability region; heavy-ball
-momentum buys the region back. Build a fresh one for each trajectory.
+``ghvb`` walks dx/dsigma = (x - x0_hat) / sigma. A high order buys accuracy with a small stability region; heavy-ball
+momentum buys the region back. ``unip`` solves the linear part exactly. Build a fresh one for each trajectory.
 """
 
 import math
@@ -69,3 +69,47 @@ def ghvb(order: int = 2, beta: float = 1.0) -> Step:
 def adams_bashforth(order: int = 2) -> Step:
     """``ghvb(order, beta=1)``: Adams-Bashforth on the levels of the grid (on even grids: PLMS, Liu et al. 2022)."""
     return ghvb(order, 1.0)
+
+
+def exponential_weights(levels: list[Tensor], t: Tensor) -> list[float]:
+    """Weights w of the guesses at ``levels`` (newest first): the exact step to t is t/s x + sum of w times the guesses.
+
+    Exact where the guess is a polynomial of degree len(levels) - 1 in log(sigma): w integrates exp(-u) times it.
+    """
+    log = torch.stack([*levels, t]).double().cpu().log()
+    h = float(log[0] - log[-1])
+    nodes = (log[0] - log[:-1]) / h  # 0 for the newest level, 1 would be t
+    moments = [-math.expm1(-h)]  # of v^j under h exp(-h (1 - v)) on [0, 1]
+    for j in range(1, len(levels)):
+        moments.append(1 - j / h * moments[-1])
+    power = torch.arange(len(levels), dtype=torch.float64)
+    return torch.linalg.solve(nodes ** power[:, None], torch.tensor(moments, dtype=torch.float64)).tolist()
+
+
+def unip(order: int = 3) -> Step:
+    """UniP of ``order`` 1 to 4: exponential multistep, one evaluation a step. Zhao et al. 2023, the predictor of UniPC.
+
+    The guesses x0_hat are taken as a polynomial in log(sigma), which is integrated exactly; DPM-Solver++(2M) and (3M)
+    are approximations of orders 2 and 3 (the latter with half of the curvature's weight). Begins with the orders for
+    which there is memory, ends with x0_hat at t = 0, and forgets where a trajectory does not go on from its last level.
+    """
+    if order not in (1, 2, 3, 4):
+        raise ValueError(f"unip needs order 1, 2, 3 or 4, got {order}")
+    levels: list[Tensor] = []
+    guesses: list[Tensor] = []  # newest first, like the levels
+    last_t = None
+
+    def step(denoise: Denoise, x: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal last_t
+        x0 = denoise(x, s)
+        if s != last_t:
+            levels.clear(), guesses.clear()
+        for memory, new in ((levels, s), (guesses, x0)):
+            memory.insert(0, new)
+            del memory[order:]
+        last_t = t
+        if t == 0:
+            return x0, x0
+        return t / s * x + sum(w * g for w, g in zip(exponential_weights(levels, t), guesses, strict=True)), x0
+
+    return step
