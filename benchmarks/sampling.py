@@ -22,6 +22,7 @@ from canvaslab.diffusion import (
     noise,
     pretrained_denoiser,
     sample,
+    unipc,
 )
 
 HI, LO = 40.0, 0.03
@@ -31,7 +32,8 @@ GRIDS = {"Karras": noise.karras, "geometric": noise.geometric}
 OURS: dict[str, tuple[Callable, Callable]] = {  # name -> (what makes a step, grid)
     f"{name}, {grid}": (step, GRIDS[grid]) for grid in GRIDS for name, step in {
         "euler": lambda: euler, "heun": lambda: heun, "dpmpp_2m": dpmpp_2m,
-        "adams_bashforth(3)": lambda: adams_bashforth(3)}.items()}
+        "adams_bashforth(3)": lambda: adams_bashforth(3), "unipc": unipc,
+        "unipc(3)": lambda: unipc(3)}.items()}
 SPACINGS = {"Karras": {"use_karras_sigmas": True}, "geometric": {"use_exponential_sigmas": True}}
 THEIRS: dict[str, tuple[str, dict]] = {
     "DDIM": ("DDIMScheduler", {"timestep_spacing": "trailing", "clip_sample": False}),

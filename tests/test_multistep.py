@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from canvaslab.diffusion import Mixture, adams_bashforth, dpmpp_2m, euler, ghvb, last, noise, sample, unip
+from canvaslab.diffusion import Mixture, adams_bashforth, dpmpp_2m, euler, ghvb, last, noise, sample, unipc
 from canvaslab.diffusion.multistep import adams_weights, exponential_weights
 
 F64 = torch.float64
@@ -131,7 +131,7 @@ def test_exponential_weights_integrate_polynomials_of_log_sigma_exactly():
     levels = [torch.tensor(v, dtype=F64) for v in (1.1, 1.9, 2.4, 5.0)]
     t = torch.tensor(0.4, dtype=F64)
     for degree in range(4):
-        w = exponential_weights(levels, t)
+        w = exponential_weights(levels, levels[0], t)
         got = sum(a * float(s.log()) ** degree for a, s in zip(w, levels, strict=True))
         want = 0.4 * quad(lambda u, d=degree: math.log(u) ** d / u**2, 0.4, 1.1, epsabs=1e-12)[0]
         assert abs(got - want) < 1e-9
@@ -146,7 +146,7 @@ def walk(step, n):
 
 @cache
 def exact_end():
-    return walk(unip(4), 1500)
+    return walk(unipc(4, correct=False), 1500)
 
 
 def far_from_exact(step, n):
@@ -154,24 +154,26 @@ def far_from_exact(step, n):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_unip_has_its_order(order):
-    errors = [far_from_exact(lambda: unip(order), n) for n in (40, 80)]
-    assert abs(math.log2(errors[0] / errors[1]) - order) < 0.2
+@pytest.mark.parametrize("correct", [False, True])
+def test_unipc_has_its_order_and_the_corrector_one_more(order, correct):
+    """The first step is of first order (second with the corrector) and by itself caps what is seen at one more."""
+    errors = [far_from_exact(lambda: unipc(order, correct), n) for n in (40, 80)]
+    assert math.log2(errors[0] / errors[1]) > min(order + correct, 3) - 0.3
 
 
 def test_one_guess_is_euler_and_two_are_near_dpmpp_2m():
-    assert far_from_exact(lambda: unip(1), 20) == pytest.approx(far_from_exact(lambda: euler, 20), rel=1e-6)
-    assert far_from_exact(lambda: unip(2), 40) == pytest.approx(far_from_exact(dpmpp_2m, 40), rel=0.2)
-    assert far_from_exact(lambda: unip(3), 40) < 0.3 * far_from_exact(dpmpp_2m, 40)
+    assert far_from_exact(lambda: unipc(1, False), 20) == pytest.approx(far_from_exact(lambda: euler, 20), rel=1e-6)
+    assert far_from_exact(lambda: unipc(2, False), 40) == pytest.approx(far_from_exact(dpmpp_2m, 40), rel=0.2)
+    assert far_from_exact(unipc, 40) < 0.3 * far_from_exact(dpmpp_2m, 40)
 
 
-def test_unip_ends_on_the_guess_and_forgets_another_trajectory():
+def test_unipc_ends_on_the_guess_and_forgets_another_trajectory():
     x, grid = torch.randn(5, 2, dtype=F64), noise.karras(6, 0.1, 10)
     cloud = Mixture(torch.eye(2, dtype=F64), 0.2)
-    step = unip(3)
+    step = unipc(3)
     first, again = (last(sample(cloud, x, grid, step)) for _ in range(2))
     assert torch.equal(first, again)
-    (end,) = sample(cloud, x, torch.tensor([2.0, 0.0], dtype=F64), unip(3))
+    (end,) = sample(cloud, x, torch.tensor([2.0, 0.0], dtype=F64), unipc())
     assert torch.equal(*end)
-    with pytest.raises(ValueError, match="order 1, 2, 3 or 4, got 5"):
-        unip(5)
+    with pytest.raises(ValueError, match="got order=4, correct=True"):
+        unipc(4)

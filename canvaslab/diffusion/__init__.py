@@ -5,12 +5,12 @@ from .denoise import EDM, X0, Denoise, Denoiser, Eps, Flow, Scalings, V, denoisi
 from .guide import apg, between, given, guided
 from .interop import from_diffusers, to_diffusers
 from .mixture import Mixture
-from .multistep import adams_bashforth, ghvb, unip
+from .multistep import adams_bashforth, ghvb, unipc
 from .pretrained import pretrained_denoiser
 from .sample import SampleNoise, ancestral, dpmpp_2m, euler, heun, last, sample
 
 __all__ = [
     "EDM", "X0", "Denoise", "Denoiser", "Eps", "Flow", "Mixture", "SampleNoise", "Scalings", "V", "adams_bashforth",
     "ancestral", "apg", "between", "denoising_loss", "dpmpp_2m", "euler", "from_diffusers", "ghvb", "given", "guided",
-    "heun", "interop", "last", "noise", "pretrained_denoiser", "sample", "to_diffusers", "unip",
+    "heun", "interop", "last", "noise", "pretrained_denoiser", "sample", "to_diffusers", "unipc",
 ]  # fmt: skip

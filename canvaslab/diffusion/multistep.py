@@ -71,14 +71,14 @@ def adams_bashforth(order: int = 2) -> Step:
     return ghvb(order, 1.0)
 
 
-def exponential_weights(levels: list[Tensor], t: Tensor) -> list[float]:
-    """Weights w of the guesses at ``levels`` (newest first): the exact step to t is t/s x + sum of w times the guesses.
+def exponential_weights(levels: list[Tensor], s: Tensor, t: Tensor) -> list[float]:
+    """Weights w of the guesses at ``levels``: the exact step from s to t is t/s x + the sum of w times the guesses.
 
     Exact where the guess is a polynomial of degree len(levels) - 1 in log(sigma): w integrates exp(-u) times it.
     """
-    log = torch.stack([*levels, t]).double().cpu().log()
-    h = float(log[0] - log[-1])
-    nodes = (log[0] - log[:-1]) / h  # 0 for the newest level, 1 would be t
+    log = torch.stack([*levels, s, t]).double().cpu().log()
+    h = float(log[-2] - log[-1])
+    nodes = (log[-2] - log[:-2]) / h  # 0 at s, 1 at t
     moments = [-math.expm1(-h)]  # of v^j under h exp(-h (1 - v)) on [0, 1]
     for j in range(1, len(levels)):
         moments.append(1 - j / h * moments[-1])
@@ -86,30 +86,36 @@ def exponential_weights(levels: list[Tensor], t: Tensor) -> list[float]:
     return torch.linalg.solve(nodes ** power[:, None], torch.tensor(moments, dtype=torch.float64)).tolist()
 
 
-def unip(order: int = 3) -> Step:
-    """UniP of ``order`` 1 to 4: exponential multistep, one evaluation a step. Zhao et al. 2023, the predictor of UniPC.
+def unipc(order: int = 2, correct: bool = True) -> Step:
+    """UniPC of ``order`` 1 to 3 (UniP, up to 4, if not ``correct``): one evaluation a step. Zhao et al. 2023.
 
-    The guesses x0_hat are taken as a polynomial in log(sigma), which is integrated exactly; DPM-Solver++(2M) and (3M)
-    are approximations of orders 2 and 3 (the latter with half of the curvature's weight). Begins with the orders for
-    which there is memory, ends with x0_hat at t = 0, and forgets where a trajectory does not go on from its last level.
+    The guesses x0_hat are taken as a polynomial in log(sigma), which is integrated exactly. Arrived at a level, the new
+    guess serves twice: it corrects the step that led there, which raises the order by one, and predicts the next. (The
+    multistep DPM-Solver++ are predictors with approximate weights; its third order gives the curvature half of its.)
+    Begins with the orders for which there is memory, ends with x0_hat at t = 0, and forgets where a trajectory does
+    not go on from the level at which it ended.
     """
-    if order not in (1, 2, 3, 4):
-        raise ValueError(f"unip needs order 1, 2, 3 or 4, got {order}")
+    if order not in ((1, 2, 3) if correct else (1, 2, 3, 4)):
+        raise ValueError(f"unipc needs order 1, 2, 3 (or 4 with correct=False), got order={order}, correct={correct}")
     levels: list[Tensor] = []
     guesses: list[Tensor] = []  # newest first, like the levels
-    last_t = None
+    came_from = arrived = None
+
+    def move(x: Tensor, s: Tensor, t: Tensor, k: int) -> Tensor:
+        weights = exponential_weights(levels[:k], s, t)
+        return t / s * x + sum(w * guess for w, guess in zip(weights, guesses, strict=False))
 
     def step(denoise: Denoise, x: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        nonlocal last_t
+        nonlocal came_from, arrived
         x0 = denoise(x, s)
-        if s != last_t:
+        if s != arrived:
             levels.clear(), guesses.clear()
         for memory, new in ((levels, s), (guesses, x0)):
             memory.insert(0, new)
-            del memory[order:]
-        last_t = t
-        if t == 0:
-            return x0, x0
-        return t / s * x + sum(w * g for w, g in zip(exponential_weights(levels, t), guesses, strict=True)), x0
+            del memory[order + 1 :]
+        if correct and len(levels) > 1:
+            x = move(came_from, levels[1], s, order + 1)
+        came_from, arrived = x, t
+        return (x0 if t == 0 else move(x, s, t, order)), x0
 
     return step
