@@ -124,4 +124,4 @@ def test_a_lecturer_opens_live_slides(browser, server):
     page.wait_for_selector(".reveal .slides section.present img", state="attached", timeout=60_000)
     page.keyboard.press("Space")
     page.wait_for_function("() => /slide-1/.test(location.hash)", timeout=20_000)
-    assert 15 <= page.locator(".reveal .slides section section").count()
+    assert page.locator(".reveal .slides section section").count() >= 15
