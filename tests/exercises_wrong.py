@@ -385,4 +385,33 @@ WRONG = {
             lambda scores: scores.amax(1),
         ],
     },
+    "11": {
+        "refit_variance": [
+            lambda n, generations: 1 - 1 / n * (generations + 1),
+            lambda n, generations: 1 - generations / n,
+            lambda n, generations: (1 - 1 / n**2 * 2) ** generations,
+        ],
+        "off_support": [
+            lambda x, modes, std: torch.cdist(x, modes).max(1).values > 6 * std,
+            lambda x, modes, std: torch.cdist(x, modes).min(1).values < -6 * std,
+            lambda x, modes, std: torch.cdist(x, modes, p=math.inf).min(1).values > 6 * std,
+            lambda x, modes, std: torch.cdist(x, modes).min(1).values > 0.6,
+        ],
+        "cut": [
+            lambda score, share: share * score.max(),
+            lambda score, share: score[int(share * len(score))],
+            lambda score, share: score.quantile(1 - share),
+        ],
+        "handed_on": [
+            lambda rate, removed, lost: rate * (1 - removed),
+            lambda rate, removed, lost: rate * (1 - removed) / (rate * (1 - removed) + 1 - rate),
+            lambda rate, removed, lost: rate * removed / (rate * removed + (1 - rate) * lost + 1e-9),
+            lambda rate, removed, lost: rate * (1 - lost),
+        ],
+        "resting_rate": [
+            lambda base, growth, fresh: base / (1 - growth * (1 - fresh)),
+            lambda base, growth, fresh: base / (1 - growth * fresh) if growth * fresh < 1 else math.inf,
+            lambda base, growth, fresh: base + growth * (1 - fresh) if growth * (1 - fresh) < 1 else math.inf,
+        ],
+    },
 }
