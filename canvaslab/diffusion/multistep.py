@@ -21,8 +21,8 @@ def adams_weights(levels: list[Tensor], t: Tensor) -> list[float]:
 
     Exact for polynomials of degree len(levels) - 1, on any grid; on an even one the textbook Adams-Bashforth weights.
     """
-    s = torch.stack(levels).double().cpu()
-    nodes = (s - s[0]) / (t.double().cpu() - s[0])  # 0 for the newest, -1 for the one before on an even grid
+    s = torch.stack(levels).cpu().double()
+    nodes = (s - s[0]) / (t.cpu().double() - s[0])  # 0 for the newest, -1 for the one before on an even grid
     power = torch.arange(len(levels), dtype=torch.float64)
     return torch.linalg.solve(nodes ** power[:, None], 1 / (power + 1)).tolist()
 
@@ -76,7 +76,7 @@ def exponential_weights(levels: list[Tensor], s: Tensor, t: Tensor) -> list[floa
 
     Exact where the guess is a polynomial of degree len(levels) - 1 in log(sigma): w integrates exp(-u) times it.
     """
-    log = torch.stack([*levels, s, t]).double().cpu().log()
+    log = torch.stack([*levels, s, t]).cpu().double().log()
     h = float(log[-2] - log[-1])
     nodes = (log[-2] - log[:-2]) / h  # 0 at s, 1 at t
     moments = [-math.expm1(-h)]  # of v^j under h exp(-h (1 - v)) on [0, 1]
