@@ -202,5 +202,5 @@ def test_an_empty_folder_gives_the_columns_and_no_row(tmp_path):
 
 def test_papers_have_a_citation_that_agrees_with_their_year():
     for key, entry in PAPERS.items():
-        assert entry.citation.endswith(str(entry.year)), key
+        assert str(entry.year) in entry.citation, key
         assert entry.url.startswith("https://"), key
