@@ -156,7 +156,7 @@ def test_what_is_larger_than_one_file_ships_in_several(tmp_path, monkeypatch, ca
     assert len(files) == 3 and all(path.stat().st_size <= 3_000_000 for path in files)
     assert all(torch.equal(t, tensors[key]) for key, t in load_shipped("big", folder=tmp_path).items())
     assert set(load_shipped("big", "model", folder=tmp_path)) == set("01234")
-    with pytest.raises(ValueError, match="no part 'weights'; its parts: loss, model"):
+    with pytest.raises(ValueError, match="no part 'weights'; the parts: loss, model"):
         load_shipped("big", "weights", folder=tmp_path)
     files[0].unlink()
     with pytest.raises(FileNotFoundError, match="CANVASLAB_SHIP=1 python -m canvaslab run"):

@@ -2,19 +2,10 @@
 import pytest
 import torch
 from einops import rearrange
+from shaken_nets import shaken
 from torch import nn
 
 from canvaslab.nets.transformer import PRESETS, Block, DiT, grid_positions, patchify, unpatchify
-
-
-def shaken(net):
-    """A net away from its zero start, in float64."""
-    torch.manual_seed(0)
-    net = net.double().eval()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    return net
 
 
 def inputs(shape=(2, 8, 8), batch=5):

@@ -1,6 +1,7 @@
 """Laws of the U-ViT: it starts as nothing, a sample is its own, labels and noise count, and only skips carry detail."""
 import pytest
 import torch
+from shaken_nets import shaken
 
 from canvaslab.nets.uvit import UViT
 
@@ -8,16 +9,6 @@ from canvaslab.nets.uvit import UViT
 def small(**more):
     return UViT(**{"channels": 2, "size": 16, "widths": (8, 16), "width": 16, "depth": 2, "heads": 2, "patch": 2,
                    "classes": 3, **more})
-
-
-def shaken(net):
-    """A net away from its zero start, in float64."""
-    torch.manual_seed(0)
-    net = net.double().eval()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    return net
 
 
 def inputs(batch=5):

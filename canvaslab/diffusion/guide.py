@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .denoise import Denoise
+from .denoise import Denoise, widest
 
 
 def given(denoise: Denoise, cond: Tensor) -> Denoise:
@@ -95,7 +95,7 @@ def _shorten(push: Tensor, radius: float) -> Tensor:
 
 def _along(push: Tensor, direction: Tensor) -> Tensor:
     """The part of each sample that is parallel to ``direction``; in float64, since both may be nearly parallel."""
-    exact = torch.float32 if push.device.type == "mps" else torch.float64
+    exact = widest(push.device)
     unit = torch.nn.functional.normalize(direction.flatten(1).to(exact), dim=1)
     share = (push.flatten(1).to(exact) * unit).sum(1, keepdim=True)
     return (share * unit).to(push.dtype).view_as(push)

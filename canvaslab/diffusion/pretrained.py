@@ -16,14 +16,12 @@ def pretrained_denoiser(part: str = "model", *, say: bool = True) -> tuple[Denoi
     0 to 9 or -1 for none, in eval mode on the CPU; to_unit(x) gives grey values in [0, 1].
     Errors: as `load_shipped`.
     """
-    from ..lab.shipped import load_shipped
+    from ..lab.shipped import load_shipped, part_of
     from ..nets import UNet
 
     tensors = load_shipped("04_model", say=say)
-    mean, std = tensors["data.mean"], tensors["data.std"]
-    weights = {key.removeprefix(f"{part}."): t.float() for key, t in tensors.items() if key.startswith(f"{part}.")}
-    if not weights or part == "data":
-        raise ValueError(f"the denoiser has no part {part!r}; its parts: model, early, half.EMA, half.last, last")
+    mean, std = tensors.pop("data.mean"), tensors.pop("data.std")
+    weights = {key: t.float() for key, t in part_of(tensors, part).items()}
     denoise = Denoiser(UNet(size=28, widths=(24, 48), blocks=1, classes=10), EDM(sigma_data=0.5))
     denoise.load_state_dict(weights)
     return denoise.requires_grad_(False).eval(), lambda x: (x.cpu() / 0.5 * std + mean).clamp(0, 1)

@@ -59,12 +59,18 @@ def load_shipped(name: str, part: str = "", *, folder: Path | None = None, say: 
         again = f"install canvaslab again, or make it: CANVASLAB_SHIP=1 python -m canvaslab run {name[:2]}"
         raise (ValueError if "altered" in problem else FileNotFoundError)(f"the result {name!r} {problem}: {again}")
     tensors = _read(folder or RESULTS, about)
-    found = {key.removeprefix(f"{part}."): t for key, t in tensors.items() if not part or key.startswith(f"{part}.")}
-    if not found:
-        known = ", ".join(sorted({key.split(".")[0] for key in tensors}))
-        raise ValueError(f"the result {name!r} has no part {part!r}; its parts: {known}")
+    found = part_of(tensors, part) if part else tensors
     if say:
         print(f"Loaded: {name}{f', part {part!r}' if part else ''}, {_made(about)}.")
+    return found
+
+
+def part_of(tensors: dict[str, Any], part: str) -> dict[str, Any]:
+    """The tensors named "part.*", without that prefix. ValueError, which lists the parts, if there are none."""
+    found = {key.removeprefix(f"{part}."): t for key, t in tensors.items() if key.startswith(f"{part}.")}
+    if not found:
+        known = ", ".join(sorted({key.split(".")[0] for key in tensors}))
+        raise ValueError(f"there is no part {part!r}; the parts: {known}")
     return found
 
 

@@ -5,5 +5,6 @@ from .classifier import Classifier, pretrained
 from .mlp import MLP
 from .transformer import DiT
 from .unet import UNet
+from .uvit import UViT
 
-__all__ = ["MLP", "Autoencoder", "Classifier", "DiT", "UNet", "pretrained"]
+__all__ = ["MLP", "Autoencoder", "Classifier", "DiT", "UNet", "UViT", "pretrained"]

@@ -36,12 +36,29 @@ class Labels(nn.Module):
         return self.embed(cond.long().remainder(self.classes + 1))  # -1 -> the last row
 
 
-def check_cond(cond: Tensor | None, classes: int, batch: int) -> None:
-    """One clear error for labels that the net cannot take."""
-    if cond is not None and (classes == 0 or cond.shape != (batch,)):
-        have = "this net was made without classes" if classes == 0 else f"the batch has {batch} samples"
-        raise ValueError(f"cond of shape {tuple(cond.shape)} was given, but {have}: pass (B,) integer labels "
-                         "0..classes-1 (-1: no label) to a net made with classes=..., or cond=None")
+def check_images(net: nn.Module, x: Tensor) -> None:
+    """One clear error for images that a net of ``channels`` and ``size`` was not made for."""
+    if x.shape[1:] != (net.channels, net.size, net.size):
+        raise ValueError(f"x of shape {tuple(x.shape)} was given to a {type(net).__name__} for images of shape "
+                         f"(B, {net.channels}, {net.size}, {net.size}): resize them, or make the net for them")
+
+
+class Conditioned(nn.Module):
+    """A net that is told the noise level and, if it has classes, a label: both in one embedding (B, embedding)."""
+    def __init__(self, embedding: int, classes: int):
+        super().__init__()
+        self.classes = classes
+        self.embed_noise = nn.Sequential(Fourier(embedding), nn.Linear(embedding, embedding), nn.SiLU())
+        self.embed_labels = Labels(classes, embedding) if classes else None
+
+    def embed(self, noise: Tensor, cond: Tensor | None, batch: int) -> Tensor:
+        """noise (batch,), cond (batch,) or None -> (batch, embedding); one clear error for labels it cannot take."""
+        if cond is not None and (self.classes == 0 or cond.shape != (batch,)):
+            have = "this net was made without classes" if self.classes == 0 else f"the batch has {batch} samples"
+            raise ValueError(f"cond of shape {tuple(cond.shape)} was given, but {have}: pass (B,) integer labels "
+                             "0..classes-1 (-1: no label) to a net made with classes=..., or cond=None")
+        emb = self.embed_noise(noise)
+        return emb if self.embed_labels is None else emb + self.embed_labels(cond, batch)
 
 
 class Block(nn.Module):
@@ -58,7 +75,7 @@ class Block(nn.Module):
         return x + self.out(self.act(self.into(self.norm(x)) * (1 + scale) + shift))
 
 
-class MLP(nn.Module):
+class MLP(Conditioned):
     """Residual MLP for points; call ``net(x, noise, cond=None)``.
 
     dim: coordinates of a point; width: of the hidden layers; depth: residual blocks; classes: labels 0..classes-1
@@ -66,11 +83,9 @@ class MLP(nn.Module):
     Returns (B, dim); zero before training. Pure: safe under `vmap`, `functional_call` and in float64.
     """
     def __init__(self, dim: int, width: int = 128, depth: int = 3, classes: int = 0):
-        super().__init__()
-        self.dim, self.classes = dim, classes
         embedding = max(2, width // 2 * 2)
-        self.embed_noise = nn.Sequential(Fourier(embedding), nn.Linear(embedding, embedding), nn.SiLU())
-        self.embed_labels = Labels(classes, embedding) if classes else None
+        super().__init__(embedding, classes)
+        self.dim = dim
         self.stem = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(Block(width, embedding) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, dim)
@@ -80,10 +95,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor | None = None) -> Tensor:
         if x.shape[-1] != self.dim or x.ndim != 2:
             raise ValueError(f"x of shape {tuple(x.shape)} was given to MLP(dim={self.dim}): pass (B, {self.dim})")
-        check_cond(cond, self.classes, len(x))
-        emb = self.embed_noise(noise)
-        if self.embed_labels is not None:
-            emb = emb + self.embed_labels(cond, len(x))
+        emb = self.embed(noise, cond, len(x))
         h = self.stem(x)
         for block in self.blocks:
             h = block(h, emb)

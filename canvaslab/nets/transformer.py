@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .mlp import Fourier, Labels, check_cond
+from .mlp import Conditioned, check_images
 
 PRESETS = {
     "dit-xs": {"patch": 4, "width": 64, "depth": 4},
@@ -64,7 +64,7 @@ class Block(nn.Module):
         return x + gate_mlp[:, None] * self.mlp(modulate(self.norm(x), shift_mlp, scale_mlp))
 
 
-class DiT(nn.Module):
+class DiT(Conditioned):
     """Diffusion transformer; call ``net(x, noise, cond=None)``.
 
     channels, size: of the images; patch: side of a token, in pixels; width, depth: of the transformer; heads: of
@@ -76,14 +76,12 @@ class DiT(nn.Module):
     """
     def __init__(self, channels: int = 1, size: int = 32, patch: int = 4, width: int = 128, depth: int = 4,
                  heads: int = 0, classes: int = 0):
-        super().__init__()
+        super().__init__(width, classes)
         heads = heads or max(1, width // 64)
         if size % patch or width % 4 or width % heads:
             raise ValueError(f"DiT(size={size}, patch={patch}, width={width}, heads={heads}): the size must be a "
                              "multiple of the patch, the width a multiple of 4 and of the heads")
-        self.channels, self.size, self.classes, self.patch = channels, size, classes, patch
-        self.embed_noise = nn.Sequential(Fourier(width), nn.Linear(width, width), nn.SiLU())
-        self.embed_labels = Labels(classes, width) if classes else None
+        self.channels, self.size, self.patch = channels, size, patch
         self.stem = nn.Linear(channels * patch**2, width)
         self.register_buffer("positions", grid_positions(size // patch, width), persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
@@ -93,13 +91,8 @@ class DiT(nn.Module):
             nn.init.zeros_(p)
 
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor | None = None) -> Tensor:
-        if x.shape[1:] != (self.channels, self.size, self.size):
-            raise ValueError(f"x of shape {tuple(x.shape)} was given to a DiT for images of shape "
-                             f"(B, {self.channels}, {self.size}, {self.size}): resize them, or make the net for them")
-        check_cond(cond, self.classes, len(x))
-        emb = self.embed_noise(noise)
-        if self.embed_labels is not None:
-            emb = emb + self.embed_labels(cond, len(x))
+        check_images(self, x)
+        emb = self.embed(noise, cond, len(x))
 
         h = self.stem(patchify(x, self.patch)) + self.positions
         for block in self.blocks:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .mlp import Fourier, Labels, check_cond
+from .mlp import Conditioned, check_images
 
 PRESETS = {
     "xs": {"widths": (16, 32)},
@@ -61,7 +61,7 @@ class Attention(nn.Module):
         return x + self.out(rearrange(h, "b h (y x) c -> b (h c) y x", y=x.shape[2]))
 
 
-class UNet(nn.Module):
+class UNet(Conditioned):
     """U-Net on pixel blocks; call ``net(x, noise, cond=None)``.
 
     A pixel-unshuffle stem (``patch`` x ``patch`` pixels become channels) is followed by one level per width, each at
@@ -86,16 +86,14 @@ class UNet(nn.Module):
     """
     def __init__(self, channels: int = 1, size: int = 28, widths: tuple[int, ...] = (16, 32), classes: int = 0,
                  patch: int = 2, blocks: int = 1, embedding: int = 128, dropout: float = 0.0):
-        super().__init__()
+        super().__init__(embedding, classes)
         multiple = patch * 2 ** (len(widths) - 1)
         if size % multiple:
             raise ValueError(f"UNet(size={size}, patch={patch}, {len(widths)} widths): the size must be a multiple of "
                              f"patch * 2^(levels - 1) = {multiple}; pad the images, or use fewer widths or patch=1")
         if any(w % 8 for w in widths):
             raise ValueError(f"UNet(widths={tuple(widths)}): every width must be a multiple of 8")
-        self.channels, self.size, self.classes, self.patch = channels, size, classes, patch
-        self.embed_noise = nn.Sequential(Fourier(embedding), nn.Linear(embedding, embedding), nn.SiLU())
-        self.embed_labels = Labels(classes, embedding) if classes else None
+        self.channels, self.size, self.patch = channels, size, patch
         self.stem = conv(channels * patch**2, widths[0])
 
         self.down, self.up, width, skips = nn.ModuleList(), nn.ModuleList(), widths[0], [widths[0]]
@@ -118,13 +116,8 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor | None = None) -> Tensor:
-        if x.shape[1:] != (self.channels, self.size, self.size):
-            raise ValueError(f"x of shape {tuple(x.shape)} was given to a UNet for images of shape "
-                             f"(B, {self.channels}, {self.size}, {self.size}): resize them, or make the net for them")
-        check_cond(cond, self.classes, len(x))
-        emb = self.embed_noise(noise)
-        if self.embed_labels is not None:
-            emb = emb + self.embed_labels(cond, len(x))
+        check_images(self, x)
+        emb = self.embed(noise, cond, len(x))
 
         h = self.stem(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
         skips = [h]

@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .mlp import Fourier, Labels, check_cond
+from .mlp import Conditioned, check_images
 from .transformer import Block as Transformer
 from .transformer import grid_positions
 from .unet import Block, conv, norm, zero
 
 
-class UViT(nn.Module):
+class UViT(Conditioned):
     """Residual U-ViT; call ``net(x, noise, cond=None)``.
 
     ``patch`` x ``patch`` pixels become channels; each level has one residual block on the way down, one on the way up,
@@ -25,7 +25,7 @@ class UViT(nn.Module):
     """
     def __init__(self, channels: int = 1, size: int = 64, widths: tuple[int, ...] = (32,), width: int = 64,
                  depth: int = 3, heads: int = 0, classes: int = 0, patch: int = 4):
-        super().__init__()
+        super().__init__(width, classes)
         heads, multiple = heads or max(1, width // 32), patch * 2 ** len(widths)
         if size % multiple:
             raise ValueError(f"UViT(size={size}, patch={patch}, {len(widths)} widths): the size must be a multiple of "
@@ -33,9 +33,7 @@ class UViT(nn.Module):
         if any(w % 8 for w in (*widths, width)) or width % heads:
             raise ValueError(f"UViT(widths={tuple(widths)}, width={width}, heads={heads}): every width must be a "
                              "multiple of 8, and the transformer's of its heads")
-        self.channels, self.size, self.classes, self.patch = channels, size, classes, patch
-        self.embed_noise = nn.Sequential(Fourier(width), nn.Linear(width, width), nn.SiLU())
-        self.embed_labels = Labels(classes, width) if classes else None
+        self.channels, self.size, self.patch = channels, size, patch
         wide = (*widths, width)
         self.stem = conv(channels * patch**2, wide[0])
         self.down = nn.ModuleList(Block(w, w, width, 0.0) for w in widths)
@@ -47,13 +45,8 @@ class UViT(nn.Module):
         self.head = nn.Sequential(norm(wide[0]), nn.SiLU(), zero(conv(wide[0], channels * patch**2)))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor | None = None) -> Tensor:
-        if x.shape[1:] != (self.channels, self.size, self.size):
-            raise ValueError(f"x of shape {tuple(x.shape)} was given to a UViT for images of shape "
-                             f"(B, {self.channels}, {self.size}, {self.size}): resize them, or make the net for them")
-        check_cond(cond, self.classes, len(x))
-        emb = self.embed_noise(noise)
-        if self.embed_labels is not None:
-            emb = emb + self.embed_labels(cond, len(x))
+        check_images(self, x)
+        emb = self.embed(noise, cond, len(x))
 
         h, skips = self.stem(F.pixel_unshuffle(x, self.patch)), []
         for block, shrink in zip(self.down, self.shrink, strict=True):
