@@ -30,5 +30,5 @@ def test_it_is_ready_for_use_and_says_where_it_was_made(capsys):
 
 
 def test_a_part_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match="'late'; the parts: early, half, last, loss, model"):
+    with pytest.raises(ValueError, match="'late'; the parts: early, half EMA, half last, last, model"):
         pretrained_denoiser("late", say=False)

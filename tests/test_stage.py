@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from canvaslab.lab import load_shipped, plots, shipped, tiers
+from canvaslab.lab import compare, load_shipped, plots, shipped, tiers
 from canvaslab.lab import stage as turn_on
 from canvaslab.lab.stage import SCALE, SECONDS, limit, scale
 
@@ -149,21 +149,61 @@ def test_too_much_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
 
 
 def test_what_is_larger_than_one_file_ships_in_several(tmp_path, monkeypatch, capsys):
-    tensors = {f"model.{i}": torch.full((300_000,), float(i)) for i in range(5)} | {"loss": torch.arange(3)}
+    made = {"model": {f"{i}.weight": torch.full((300_000,), float(i)) for i in range(5)}, "loss": torch.arange(3)}
     monkeypatch.setenv("CANVASLAB_SHIP", "1")
-    shipped("big", lambda: tensors, folder=tmp_path)
+    shipped("big", lambda: made, folder=tmp_path)
     files = list(tmp_path.glob("*.safetensors"))
     assert len(files) == 3 and all(path.stat().st_size <= 3_000_000 for path in files)
-    assert all(torch.equal(t, tensors[key]) for key, t in load_shipped("big", folder=tmp_path).items())
-    assert set(load_shipped("big", "model", folder=tmp_path)) == set("01234")
-    with pytest.raises(ValueError, match="no part 'weights'; the parts: loss, model"):
+    model = load_shipped("big", "model", folder=tmp_path)
+    assert all(torch.equal(t, model[key]) for key, t in made["model"].items())
+    with pytest.raises(ValueError, match="no part 'weights'; its parts: loss, model"):
         load_shipped("big", "weights", folder=tmp_path)
     files[0].unlink()
     with pytest.raises(FileNotFoundError, match="CANVASLAB_SHIP=1 python -m canvaslab run"):
         load_shipped("big", folder=tmp_path)
 
 
+def test_a_tree_comes_back_as_it_was(tmp_path, monkeypatch, capsys):
+    tree = {"a.b": torch.ones(2), "a": {"b": torch.zeros(3)}, "nets": [{"w": torch.eye(2).half()}, {}], "n": 3}
+    monkeypatch.setenv("CANVASLAB_SHIP", "1")
+    shipped("tree", lambda: tree, folder=tmp_path)
+    back = load_shipped("tree", folder=tmp_path)
+    assert str(back) == str(tree) and back["nets"][0]["w"].dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [({"net": torch.nn.Linear(1, 1)}, "net is a Lin"), ({"a": ["x"]}, "a.0 is a str"), ({"k": {1: 2}}, "not strings")],
+)
+def test_what_cannot_ship_is_named(tmp_path, monkeypatch, made, says):
+    monkeypatch.setenv("CANVASLAB_SHIP", "1")
+    with pytest.raises(TypeError, match=says):
+        shipped("x", lambda: made, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_altered_result_is_not_loaded_elsewhere(ship):
     spoil_byte(ship)
     with pytest.raises(ValueError, match="altered"):
         load_shipped("x", folder=ship)
+
+
+def measure(variant, seed):
+    made.append(1)
+    return variant + 0.1 * seed
+
+
+def test_a_comparison_ships_and_other_variants_are_run(tmp_path, monkeypatch, capsys):
+    from sys import modules
+
+    monkeypatch.setattr(modules["canvaslab.lab.shipped"], "RESULTS", tmp_path)
+    monkeypatch.setenv("CANVASLAB_SHIP", "1")
+    table = compare(measure, {"a": 1.0, "b": 2.0}, range(3), ship="x")
+    monkeypatch.delenv("CANVASLAB_SHIP")
+    made.clear()
+    note = tmp_path / "x.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "seconds": 90.0}))
+    turn_on(30)
+    assert compare(measure, {"a": 1.0, "b": 2.0}, range(3), ship="x").equals(table) and not made
+    compare(measure, {"a": 1.0, "b": 3.0}, range(3), ship="x")
+    assert len(made) == 6 and "other code" in capsys.readouterr().out

@@ -5,12 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .metrics import interval
+from .shipped import shipped
 
 
-def compare(run: Callable[[Any, int], float], variants: Mapping[str, Any], seeds: Sequence[int], name: str = "value"):
+def compare(
+    run: Callable[[Any, int], float],
+    variants: Mapping[str, Any],
+    seeds: Sequence[int],
+    name: str = "value",
+    ship: str | None = None,
+):
     """Call ``run(variant, seed)`` for every variant and seed; a table with one row a variant.
 
     run: returns one number. variants: name -> whatever ``run`` takes; the first is the baseline. seeds: two or more.
+    ship: name of a small result that ships, for the stage: see `shipped`; other code, variants or seeds are run.
     Returns a DataFrame, indexed by variant, with the mean, its 95 % half-width, the difference to the baseline
     paired by seed, that difference's 95 % half-width, and whether the interval excludes 0. ``.attrs["values"]``
     holds the single numbers. Pairing by seed removes what a seed does to all variants alike. Intervals are not
@@ -20,8 +28,12 @@ def compare(run: Callable[[Any, int], float], variants: Mapping[str, Any], seeds
 
     if len(variants) < 2 or len(set(seeds)) < 2:
         raise ValueError(f"compare needs two or more variants and seeds, got {list(variants)} and {list(seeds)}")
-    values = pd.DataFrame({key: [_finite(run(v, seed), key, seed) for seed in seeds] for key, v in variants.items()},
-                          index=seeds)  # fmt: skip
+
+    def make():
+        return {key: [_finite(run(v, seed), key, seed) for seed in seeds] for key, v in variants.items()}
+
+    values = make() if ship is None else shipped(ship, make, depends=(run, dict(variants), list(seeds)))
+    values = pd.DataFrame(values, index=seeds)
     baseline = values.iloc[:, 0]
     rows = []
     for key in variants:

@@ -1,4 +1,4 @@
-"""Small results that ship: the tensors that a long cell made in a run before, for the stage and for quick looks."""
+"""Small results that ship: what a long cell made in a run before, for the stage and for quick looks."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
-from inspect import getsource
+from inspect import getsource, isfunction
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,37 @@ from .stage import limit
 LARGEST = 3_000_000  # bytes
 FIELDS = ("tier", "device", "seconds", "date", "code", "sha256")
 
+Tree = dict[str, Any]  # of tensors and numbers, in dictionaries and lists, as deep as one likes
+
 
 def shipped(
-    name: str, make: Callable[[], dict[str, Any]], *, retrain: bool | None = None, folder: Path | None = None
-) -> dict[str, Any]:
-    """Make a dictionary of tensors, or load the one that `run` made and shipped, saying so.
+    name: str,
+    make: Callable[[], Tree],
+    *,
+    retrain: bool | None = None,
+    depends: tuple = (),
+    folder: Path | None = None,
+) -> Tree:
+    """Make a dictionary of tensors and numbers, or load the one that `run` made and shipped, saying so.
 
-    name: of the file, for example "04_model". make() -> {name: tensor}, at best a model's state_dict. retrain: True
+    name: of the file, for example "04_model". make() -> a dictionary of tensors, numbers, and dictionaries and lists
+    of them, such as {"nets": [model.state_dict(), ...], "seconds": 3.5}; tuples come back as lists. retrain: True
     always makes; False loads whenever the file is good; None loads only on stage, and only where making took longer
     than the stage's seconds. A file that is missing, altered, of another tier or made by other code is named in one
-    sentence, and then the tensors are made. With CANVASLAB_SHIP=1 in the environment they are made and written, in
+    sentence, and then it is made. Code is `make`'s own source, and what `depends` names: functions by their source,
+    values by their repr. With CANVASLAB_SHIP=1 in the environment it is made and written, the tensors in
     files of at most 3 MB each.
-    Returns tensors on the CPU when loaded, else what `make` gave.
+    Returns what `make` gave, with tensors on the CPU when loaded. Errors: TypeError for anything else in what is
+    shipped, ValueError for a tensor over 3 MB; both name it.
     """
     folder = folder or RESULTS
     if os.environ.get("CANVASLAB_SHIP") == "1":
-        return _write(folder, name, make)
+        return _write(folder, name, make, _code(make, *depends))
     seconds = limit()
     if retrain or (retrain is None and seconds is None):
         return make()
     about, problem = _about(folder, name)
-    problem = problem or _other(about, make)
+    problem = problem or _other(about, _code(make, *depends))
     if problem:
         print(f"{name} {problem}, so this is made now.")
         return make()
@@ -48,30 +58,22 @@ def shipped(
     return _read(folder, about)
 
 
-def load_shipped(name: str, part: str = "", *, folder: Path | None = None, say: bool = True) -> dict[str, Any]:
-    """The tensors of a shipped result, for notebooks other than the one that made it.
+def load_shipped(name: str, part: str = "", *, folder: Path | None = None, say: bool = True) -> Any:
+    """What a shipped result holds, for notebooks other than the one that made it.
 
-    part: "model" keeps the tensors named "model.*" and takes the prefix off. say: print where they were made.
+    part: one entry of it, such as "model"; empty for all. say: print where it was made.
     Errors: FileNotFoundError or ValueError (altered files, no such part), each with what to do.
     """
     about, problem = _about(folder or RESULTS, name)
     if problem:
         again = f"install canvaslab again, or make it: CANVASLAB_SHIP=1 python -m canvaslab run {name[:2]}"
         raise (ValueError if "altered" in problem else FileNotFoundError)(f"the result {name!r} {problem}: {again}")
-    tensors = _read(folder or RESULTS, about)
-    found = part_of(tensors, part) if part else tensors
+    found = _read(folder or RESULTS, about)
+    if part and part not in found:
+        raise ValueError(f"{name} has no part {part!r}; its parts: {', '.join(sorted(found))}")
     if say:
         print(f"Loaded: {name}{f', part {part!r}' if part else ''}, {_made(about)}.")
-    return found
-
-
-def part_of(tensors: dict[str, Any], part: str) -> dict[str, Any]:
-    """The tensors named "part.*", without that prefix. ValueError, which lists the parts, if there are none."""
-    found = {key.removeprefix(f"{part}."): t for key, t in tensors.items() if key.startswith(f"{part}.")}
-    if not found:
-        known = ", ".join(sorted({key.split(".")[0] for key in tensors}))
-        raise ValueError(f"there is no part {part!r}; the parts: {known}")
-    return found
+    return found[part] if part else found
 
 
 def _made(about: dict) -> str:
@@ -96,25 +98,63 @@ def _about(folder: Path, name: str) -> tuple[dict, str]:
     return about, ""
 
 
-def _other(about: dict, make: Callable) -> str:
+def _other(about: dict, code: str) -> str:
     """Why a good file is not what this cell would make; "" if it is."""
     if about["tier"] != tiers.current():
         return f"was made at the {about['tier']} tier and this is {tiers.current()}"
-    return "" if about["code"] == _code(make) else "was made by other code than this cell has now"
+    return "" if about["code"] == code else "was made by other code than this cell has now"
 
 
-def _read(folder: Path, about: dict) -> dict[str, Any]:
+def _read(folder: Path, about: dict) -> Tree:
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
-    return {key: tensor for file in about["sha256"] for key, tensor in load_file(folder / file).items()}
+    files = [folder / file for file in about["sha256"]]
+    with safe_open(files[0], "pt") as first:
+        tree = json.loads(first.metadata()["made"])
+    return _grow(tree, {key: tensor for file in files for key, tensor in load_file(file).items()})
 
 
-def _code(make: Callable) -> str:
-    """Hash of the function's own source; what it calls is not in it."""
-    return sha256(getsource(make).encode()).hexdigest()
+def _take(value: Any, key: str, tensors: dict) -> Any:
+    """A tree as JSON, where a tensor is the name under which it is put into `tensors`."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        while key in tensors:  # "a.b" and "b" in "a"
+            key += "_"
+        tensors[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return key
+    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+        return {k: _take(v, f"{key}.{k}".lstrip("."), tensors) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_take(v, f"{key}.{i}", tensors) for i, v in enumerate(value)]
+    if isinstance(value, int | float):
+        return value
+    kind = "dict with keys that are not strings" if isinstance(value, dict) else type(value).__name__
+    raise TypeError(f"{key or 'what make() gave'} is a {kind}; tensors, numbers, and lists and dicts of them can ship")
 
 
-def _write(folder: Path, name: str, make: Callable) -> dict[str, Any]:
+def _grow(value: Any, tensors: dict) -> Any:
+    """The tree again, from what `_take` gave."""
+    if isinstance(value, dict):
+        return {k: _grow(v, tensors) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_grow(v, tensors) for v in value]
+    return tensors[value] if isinstance(value, str) else value
+
+
+def _code(*parts: Any) -> str:
+    """Hash of functions' own sources, without what they call, and of other things' repr; looks into dicts and lists."""
+
+    def text(part: Any) -> str:
+        if isinstance(part, dict | list | tuple):
+            return "".join(map(text, part.items() if isinstance(part, dict) else part))
+        return getsource(part) if isfunction(part) else repr(part)
+
+    return sha256(text(parts).encode()).hexdigest()
+
+
+def _write(folder: Path, name: str, make: Callable, code: str) -> Tree:
     from safetensors.torch import save
 
     from .device import device_name
@@ -122,14 +162,18 @@ def _write(folder: Path, name: str, make: Callable) -> dict[str, Any]:
     start = time.perf_counter()
     made = make()
     seconds = time.perf_counter() - start
-    parts = [save(part) for part in _parts({key: t.detach().cpu().contiguous() for key, t in made.items()})]
+    tensors: dict[str, Any] = {}
+    tree = _take(made, "", tensors)
+    parts = [save(part, {"made": json.dumps(tree)}) for part in _parts(tensors)]
     if max(map(len, parts)) > LARGEST:
-        raise ValueError(f"{name} has a tensor too large to ship; a file has at most {LARGEST:,} bytes: ship less")
+        largest = max(tensors, key=lambda key: tensors[key].nbytes)
+        size = tensors[largest].nbytes
+        raise ValueError(f"{name}: {largest} has {size:,} bytes; a file has at most {LARGEST:,}: ship less of it")
     numbers = [""] if len(parts) == 1 else [f"-{i}" for i in range(1, len(parts) + 1)]
     names = [f"{name}{number}.safetensors" for number in numbers]
     about = {
         "tier": tiers.current(), "device": device_name(tiers.current_device()), "seconds": round(seconds, 1),
-        "date": datetime.now(UTC).date().isoformat(), "code": _code(make),
+        "date": datetime.now(UTC).date().isoformat(), "code": code,
         "sha256": {file: sha256(data).hexdigest() for file, data in zip(names, parts, strict=True)},
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
