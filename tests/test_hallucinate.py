@@ -124,6 +124,13 @@ def test_renoising_of_a_gaussian():
     torch.testing.assert_close(score, expected, rtol=0.03, atol=0)
 
 
+def test_renoising_prefers_no_direction():
+    """Mirror images of a symmetric world score alike at any even number of draws."""
+    two, x = Mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=F64), 0.1), randn(50, 2)
+    for draws in (2, 8):
+        torch.testing.assert_close(hal.renoising(two, -x, 0.4, draws), hal.renoising(two, x, 0.4, draws))
+
+
 SCORES = {
     "jacobian": lambda d, x: hal.jacobian(d, x, 0.2),
     "jacobian by probes": lambda d, x: hal.jacobian(d, x, 0.2, probes=3),

@@ -106,12 +106,13 @@ def renoising(denoise: Denoise, x: Tensor, sigma: Tensor | float, draws: int = 8
 
     (x - denoise(x + sigma * eps, sigma))^2: a sample of the data comes back, one between modes is pulled away.
     x: (B, ...). sigma: () or (B,), the level to go back to. draws: how many eps, the same for every sample so
-    that a score does not depend on its batch. Unit: data squared.
+    that a score does not depend on its batch; every second one is the mirror image of the one before, so that few
+    draws prefer no direction. Unit: data squared.
     """
     rng = torch.Generator().manual_seed(seed)
+    halves = [torch.randn(x.shape[1:], generator=rng).to(x) for _ in range((draws + 1) // 2)]
     total = x.new_zeros(len(x))
-    for _ in range(draws):
-        eps = torch.randn(x.shape[1:], generator=rng).to(x)
+    for eps in [one for half in halves for one in (half, -half)][:draws]:
         total += (denoise(x + like(sigma, x) * eps, sigma) - x).square().flatten(1).mean(1)
     return total / draws
 
