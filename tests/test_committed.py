@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from canvaslab.lab import claims, course, stamp
+from canvaslab.lab.stage import SECONDS
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 PLACES = re.compile(r"(?<![\w.])(/(work|home|root|tmp|Users|mnt|opt)/|[A-Z]:\\Users)")
@@ -39,6 +40,14 @@ def test_it_was_executed_from_top_to_bottom(path):
     code = [cell for cell in read(path).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert any(cell.outputs for cell in code)
+
+
+def test_on_stage_no_cell_lets_an_audience_wait(path):
+    """A cell that took longer than the stage's limit loads what ships; times are those of the stamped run."""
+    nb = read(path)
+    sources = {cell.id: cell.source for cell in nb.cells}
+    for cell, seconds in stamp.read(nb)["slow_cells"].items():
+        assert seconds <= SECONDS or re.search(r"\bshipped\(|\bship=", sources[cell]), (seconds, sources[cell])
 
 
 def test_no_error_and_nothing_on_stderr(path):

@@ -13,6 +13,7 @@ from . import claims, stamp, tiers
 from .course import note_cost
 from .files import write_atomically
 
+SLOW = 5.0  # seconds from which the stamp names a cell
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 PROBE = "__import__('canvaslab.lab.stamp', fromlist=['stamp']).measured_here()"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -81,8 +82,9 @@ def save(nb: Any, path: Path) -> None:
 def execute(
     path: Path, tier: str | None, seed: int | None, *, timeout: float | None, bar: bool, allow: tuple[str, ...] = ()
 ) -> tuple[Any, dict, float]:
-    """Execute without saving: (cleaned notebook, `stamp.measured_here()` of its kernel, wall seconds).
+    """Execute without saving: (cleaned notebook, what its kernel measured, wall seconds).
 
+    Measured is `stamp.measured_here()` and "slow_cells", the seconds of each cell that took more than SLOW, by its id.
     `allow`: names of errors that do not stop it.
     """
     import nbformat
@@ -142,14 +144,18 @@ async def _execute(
         allow_error_names=list(allow), resources={"metadata": {"path": str(path.resolve().parent)}},
     )  # fmt: skip
     code = [i for i, cell in enumerate(nb.cells) if cell.cell_type == "code"]
+    slow = {}
     try:
         async with client.async_setup_kernel(env=env, cleanup_kc=True):
             with tqdm(total=len(code), desc=path.stem, unit="cell", disable=not bar, file=sys.stderr) as shown:
                 for count, index in enumerate(code, start=1):
                     shown.set_postfix_str(_first_lines(nb.cells[index].source, 1)[:50])
+                    start = time.perf_counter()
                     await _execute_cell(client, nb, index, count, path)
+                    seconds = round(time.perf_counter() - start, 1)
+                    slow |= {nb.cells[index].id: seconds} if seconds > SLOW else {}
                     shown.update()
-            return await _probe(client)
+            return {**await _probe(client), "slow_cells": slow}
     finally:
         if manager.has_kernel:
             await manager.shutdown_kernel(now=True)
