@@ -182,7 +182,7 @@ def test_the_smoothed_loss_of_a_straight_line_is_that_line():
 
 
 def test_interval_bands_cover_the_truth_in_95_of_100_experiments():
-    runs = np.random.default_rng(0).normal(size=(4, 4000))
+    runs = np.random.default_rng(0).normal(size=(5, 4000))
     _, ax = plots.figure()
     plots.intervals(ax, np.arange(4000), runs)
     band = ax.collections[0].get_paths()[0].vertices
@@ -200,6 +200,24 @@ def test_interval_bands_are_those_of_the_metrics_room():
     for k, (mean, half) in enumerate(metrics.interval(column) for column in runs.T):
         there = edges[edges[:, 0] == k + 1][:, 1]
         assert there.min() == pytest.approx(mean - half) and there.max() == pytest.approx(mean + half)
+
+
+def test_few_seeds_are_drawn_one_by_one():
+    runs, (_, ax) = torch.rand(3, 4), plots.figure()
+    plots.intervals(ax, range(4), runs)
+    assert not ax.collections
+    drawn = sorted(tuple(line.get_ydata()) for line in ax.lines[1:])
+    assert np.allclose(drawn, sorted(map(tuple, runs.numpy())))
+
+
+def test_on_a_logarithmic_axis_the_interval_is_of_the_logarithm():
+    runs, (_, ax) = torch.randn(6, 3).exp(), plots.figure()
+    plots.logarithmic(ax, y=True)
+    plots.intervals(ax, [1, 2, 3], runs)
+    edges = ax.collections[0].get_paths()[0].vertices
+    for k, (mean, half) in enumerate(metrics.interval(column) for column in runs.log().T):
+        there = edges[edges[:, 0] == k + 1][:, 1]
+        assert np.log(there.min()) == pytest.approx(mean - half) and np.log(there.max()) == pytest.approx(mean + half)
 
 
 def ticks(axis):

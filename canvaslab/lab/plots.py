@@ -273,16 +273,24 @@ def losses(ax: Axes, steps: Iterable, colour: str = OURS, label: str | None = No
 
 @styled
 def intervals(ax: Axes, x: Any, runs: Any, colour: str = OURS, label: str | None = None, marker: str = "o") -> None:
-    """Mean over seeds with its 95 % t-interval as a band. x: (K,); runs: (seeds, K). One seed shows as a line."""
+    """Mean over seeds and how far they spread. x: (K,); runs: (seeds, K).
+
+    From five seeds on a band shows the 95 % t-interval; fewer are drawn one by one, as thin lines. On a vertical axis
+    that is logarithmic already, mean and interval are those of the logarithm.
+    """
     from .metrics import interval
 
     x, runs = array(x), array(runs)
     if runs.ndim != 2 or x.shape != runs.shape[1:]:
         raise ValueError(f"intervals wants x (K,) and runs (seeds, K), not {x.shape} and {runs.shape}")
-    mean, half = np.array([interval(column) for column in runs.T]).T
-    ax.plot(x, mean, color=colour, label=label, marker=marker)
-    if len(runs) > 1:
-        ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    log = ax.get_yscale() == "log" and (runs > 0).all()
+    mean, half = np.array([interval(column) for column in (np.log(runs) if log else runs).T]).T
+    middle, low, high = (np.exp(v) if log else v for v in (mean, mean - half, mean + half))
+    ax.plot(x, middle, color=colour, label=label, marker=marker)
+    if len(runs) >= 5:
+        ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    elif len(runs) > 1:
+        ax.plot(x, runs.T, color=colour, alpha=0.5, linewidth=0.8)
 
 
 def array(x: Any) -> np.ndarray:
