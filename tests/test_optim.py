@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from canvaslab.lab.optim import Muon, newton_schulz, recipe_optimizer
+from canvaslab.lab.optim import Muon, gram_newton_schulz, newton_schulz, recipe_optimizer
 
 
 def descend(params, optimizer, steps=5):
@@ -77,6 +77,19 @@ def test_newton_schulz_turns_singular_values_to_one_and_keeps_directions():
     assert values.min() > 0.6 and values.max() < 1.25
     assert torch.allclose(newton_schulz(x.mT), y.mT, atol=1e-12)
     assert torch.allclose(newton_schulz(1000 * x), y, atol=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-11), (torch.float32, 5e-4)])
+@pytest.mark.parametrize(("rows", "columns"), [(12, 60), (12, 12), (1, 5)])
+def test_the_gram_matrix_leads_to_the_same_factor(rows, columns, dtype, close):
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(3, n, rows, dtype=torch.float64, generator=generator))[0]
+                   for n in (rows, columns))
+    for smallest in (1, 1e-2, 1e-4, 0):  # singular values from 1 down to here
+        x = left @ torch.diag_embed(torch.linspace(1, smallest, rows, dtype=torch.float64)) @ right.mT
+        x[2] = 0  # no update: no step
+        y = x.to(dtype)
+        torch.testing.assert_close((gram_newton_schulz(y @ y.mT) @ y).double(), newton_schulz(x), rtol=0, atol=close)
 
 
 def test_recipe_splits_the_net():

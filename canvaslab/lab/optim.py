@@ -27,12 +27,38 @@ def newton_schulz(update: Tensor, steps: int = 5, dtype: torch.dtype | None = No
     return x.mT if tall else x
 
 
+def gram_newton_schulz(gram: Tensor, steps: int = 5) -> Tensor:
+    """The factors Q with ``Q @ x = newton_schulz(x)``, from ``gram = x @ x.mT`` of shape (matrices, rows, rows).
+
+    Each iterate of `newton_schulz` is a polynomial of the Gram matrix times x, so only that small matrix has to be
+    iterated: less than half the products for a wide x, and one batch for all x with equally many rows. It holds the
+    squares of singular values, so use float32 or more. Source: Zhang et al. 2026, 'Gram Newton-Schulz'.
+    """
+    a, b, c = COEFFICIENTS
+    size = gram.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=1e-14).view(-1, 1, 1)  # |x|^2
+    gram, ones = gram / size, a * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    factor = step = torch.baddbmm(b * gram + ones, gram, gram, alpha=c)
+    for _ in range(steps - 1):
+        gram = gram @ step @ step
+        step = torch.baddbmm(b * gram + ones, gram, gram, alpha=c)
+        factor = factor @ step
+    return factor * size.rsqrt()
+
+
+def matrices(p: Tensor, update: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as (out, columns), with the columns in the order in which p has them in memory, so that p's is a view."""
+    order = sorted(range(1, p.ndim), key=p.stride, reverse=True)
+    return p.permute(0, *order).flatten(1), update.permute(0, *order).flatten(1)
+
+
 class Muon(torch.optim.Optimizer):
     """One optimiser for a whole net. Groups with ``muon=True`` take Muon steps, the others AdamW steps.
 
     Muon (Jordan et al. 2024): Nesterov momentum, then `newton_schulz`, then a step of size
-    ``lr * sqrt(max(1, rows / columns))``; a convolution (out, in, h, w) counts as the matrix (out, in*h*w). Equals
-    `torch.optim.Muon` on matrices, but takes convolutions, and orthogonalises all matrices of one shape at once.
+    ``lr * sqrt(max(1, rows / columns))``; a convolution (out, in, h, w) counts as the matrix (out, in*h*w).
+    dtype: of the products; None: bfloat16 on a GPU, the parameters' own elsewhere. Equals `torch.optim.Muon` on
+    matrices, but takes convolutions and works in batches: of one shape in half precision, and in full precision of
+    equally many rows, by `gram_newton_schulz`.
     Errors: a Muon parameter with fewer than two axes.
     """
     def __init__(self, groups: Iterable[dict], weight_decay: float = 0.0, momentum: float = 0.95,
@@ -67,15 +93,23 @@ class Muon(torch.optim.Optimizer):
         updates = torch._foreach_lerp(grads, momenta, group["momentum"])  # Nesterov
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        same = defaultdict(list)
+        dtype = self.dtype or (torch.bfloat16 if params[0].is_cuda else params[0].dtype)
+        half, alike = dtype.itemsize < 4, defaultdict(list)
         for p, update in zip(params, updates, strict=True):
-            same[p.shape].append((p, update))
-        for shape, pairs in same.items():
-            mine, theirs = zip(*pairs, strict=True)
-            turned = newton_schulz(torch.stack(theirs).flatten(2), group["steps"], self.dtype)
-            rows, columns = turned.shape[1:]
-            torch._foreach_add_(mine, turned.to(mine[0].dtype).view(-1, *shape).unbind(),
-                                alpha=-group["lr"] * math.sqrt(max(1, rows / columns)))
+            w, x = matrices(p, update)
+            rows, columns = x.shape
+            size = -group["lr"] * math.sqrt(max(1, rows / columns))
+            w, x = (w, x) if rows <= columns else (w.mT, x.mT)
+            alike[(rows, columns) if half else len(x)].append((w, x.to(dtype), size))
+        for some in alike.values():
+            ws, xs, sizes = zip(*some, strict=True)
+            if half:
+                turned = newton_schulz(torch.stack(xs), group["steps"], dtype).to(ws[0].dtype)
+                torch._foreach_add_(ws, turned.unbind(), alpha=sizes[0])
+            else:
+                factors = gram_newton_schulz(torch.stack([x @ x.mT for x in xs]), group["steps"])
+                for w, factor, x, size in zip(ws, factors, xs, sizes, strict=True):
+                    w.add_(factor @ x, alpha=size)
 
     def _adamw(self, params: list[Tensor], group: dict) -> None:
         for p in params:
