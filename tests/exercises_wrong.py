@@ -1,6 +1,7 @@
 """Plausible wrong answers: every one must fail its check, and no two of an exercise with the same hint.
 
-`WRONG["01"]["score"]` is the list of those for exercise `score` of notebook 01.
+`WRONG["01"]["score"]` is the list of those for exercise `score` of notebook 01. `ALSO_RIGHT` has right answers that are
+not the folded solution: they must pass.
 """
 
 import math
@@ -66,11 +67,11 @@ def resampled(weight, low=-6.0, high=6.0):
     return levels
 
 
-def midpoint(full=True, level=True, moved=True):
+def midpoint(full=True, level=True, moved=True, between=lambda s, t: (s * t).sqrt()):
     """The midpoint method, and what it becomes with one thing wrong."""
 
     def step(denoise, x, s, t):
-        m = (s * t).sqrt()
+        m = between(s, t)
         middle = torch.lerp(denoise(x, s), x, m / s)
         slope = ((middle if moved else x) - denoise(middle if moved else x, m)) / (m if level else s)
         return (x if full else middle) + (t - s) * slope
@@ -414,4 +415,8 @@ WRONG = {
             lambda base, growth, fresh: base + growth * (1 - fresh) if growth * (1 - fresh) < 1 else math.inf,
         ],
     },
+}
+
+ALSO_RIGHT = {
+    "03": {"midpoint": [midpoint(between=lambda s, t: (s + t) / 2)]},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from exercises_wrong import WRONG
+from exercises_wrong import ALSO_RIGHT, WRONG
 
 from canvaslab.lab import exercises as exercises_of
 from canvaslab.lab.exercises import ERROR, NOT_ATTEMPTED, NOT_YET, RIGHT, Exercise, Wrong, as_html, as_text, judge, same
@@ -121,6 +121,13 @@ def test_plausible_wrong_answers_fail_each_with_its_own_hint(number, exercise):
     assert [verdict.status for verdict in verdicts] == [NOT_YET] * len(verdicts)
     hints = [verdict.hint for verdict in verdicts]
     assert all(hints) and len(set(hints)) == len(hints), hints
+
+
+@pytest.mark.parametrize(("number", "exercise"), ALL)
+def test_other_right_answers_pass_too(number, exercise):
+    for answer in ALSO_RIGHT.get(number, {}).get(exercise.name, ()):
+        verdict = judge(exercise, answer)
+        assert verdict.status == RIGHT, as_text(exercise, verdict)
 
 
 @pytest.mark.parametrize(("number", "exercise"), ALL)

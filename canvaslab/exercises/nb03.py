@@ -64,8 +64,9 @@ def _(answer):
     return sum(0.51 < level < 1.99 for level in asked) == 1
 
 
-@midpoint.must("on a Gaussian its error falls with the square of the steps: order 1.8 to 2.2",
-               "move x to the middle by an Euler step before asking there; with the old x the order stays 1")
+@midpoint.must("on a Gaussian its error falls at least with the square of the steps: order 1.8 or more",
+               "move x to the middle by an Euler step before asking there; with the old x, or off the middle, the "
+               "order stays 1")
 def _(answer):
     def error(n):
         x = torch.ones(1, 1, dtype=F64)
@@ -74,7 +75,10 @@ def _(answer):
             x = answer(_gaussian, x, s, t)
         return float((x - math.sqrt((1 + levels[-1] ** 2) / (1 + levels[0] ** 2))).abs())
 
-    return same(math.log2(error(40) / error(80)), torch.tensor(2.0), 0.066)
+    ratio = error(40) / error(80)  # (s + t) / 2 has order 3 here: on a Gaussian its leading error vanishes
+    if not ratio > 2**1.8:
+        raise Wrong(f"with half the step the error is {ratio:.3g} times smaller; order 2 is about 4 times")
+    return True
 
 
 ab2_step = Exercise("Adams-Bashforth on uneven steps", "ab2_step(x, f, f_last, last, s, t)")
