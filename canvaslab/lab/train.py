@@ -203,7 +203,8 @@ def train(model: nn.Module, batches: Callable[[int], Any] | Iterable, loss: Call
         look = watch and _undisturbed(watch, model)
         meter = Progress(steps, start, progress and acc.is_main_process, look, watch_every)
         for n in range(start, steps):
-            model.train()
+            if not all(m.training for m in model.modules()):  # to look is quicker than to set
+                model.train()
             factor = 1.0 if lr is None else lr(n)
             value = _update(wrapped, feed(n), loss, stepper, factor, clip, precision, acc)
             if ema is not None:
