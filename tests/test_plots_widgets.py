@@ -19,7 +19,7 @@ from nbconvert import HTMLExporter
 from PIL import Image
 from skimage.color import rgb2lab
 
-from canvaslab.lab import metrics, plots, widgets
+from canvaslab.lab import display, metrics, plots, widgets
 from canvaslab.lab.export import AltText
 from canvaslab.lab.widgets import choice, explore, slider
 
@@ -61,7 +61,7 @@ def test_the_colour_map_grows_lighter_throughout(vision):
 def shown(monkeypatch):
     """(bundle, metadata) of everything shown."""
     out = []
-    monkeypatch.setattr(plots, "publish", lambda bundle, metadata=None: out.append((bundle, metadata)))
+    monkeypatch.setattr(display, "publish", lambda bundle, metadata=None: out.append((bundle, metadata)))
     return out
 
 
@@ -238,6 +238,16 @@ def test_logarithmic_axes_say_numbers_as_they_are_said():
     assert all("10^" in text for text in ticks(axes[1].xaxis))  # 0.000001 is no plain number
     assert ticks(axes[2].xaxis) == ["0.5", "3", "12"]
     assert not any(t.get_text() for ax in axes for t in ax.get_xminorticklabels())
+
+
+@pytest.mark.parametrize(("low", "high", "told"), [(0.65, 0.95, "0.7 0.8 0.9"), (1.1, 8, "2 5"), (0.9, 30, "2 5 20")])
+def test_a_logarithmic_axis_with_few_decades_has_numbers_between_them(low, high, told):
+    _, ax = plots.figure()
+    ax.set_ylim(low, high)
+    plots.logarithmic(ax, y=True)
+    ax.figure.draw_without_rendering()
+    minor = [t for t in ax.yaxis.get_minor_ticks() if low <= t.get_loc() <= high]
+    assert [t.label1.get_text() for t in minor if t.label1.get_text()] == told.split()
 
 
 def test_bfloat16_and_gradients_are_welcome():

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from html import escape
 from io import BytesIO
 from typing import Any
 
@@ -23,10 +22,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterMathtext, NullFormatter
 
-from .display import in_notebook, publish
+from .display import publish_png, smaller
 from .stage import scale
+from .ticks import Between, Plain
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -85,7 +84,8 @@ def label(ax: Axes, title: str = "", x: str = "", y: str = "", legend: bool = Fa
 def logarithmic(ax: Axes, x: bool | Sequence[float] = False, y: bool | Sequence[float] = False) -> None:
     """Logarithmic axes whose ticks read 0.1, 1, 10; only an axis that leaves 0.001 to 100,000 has powers of ten.
 
-    x, y: True for a tick at each decade, a list for ticks at these numbers, False to leave that axis as it is.
+    x, y: True for a tick at each decade, and between them where few are in view; a list for ticks at these numbers;
+    False to leave that axis as it is.
     """
     for name, axis, ticks in (("xscale", ax.xaxis, x), ("yscale", ax.yaxis, y)):
         if ticks is not False:
@@ -93,15 +93,8 @@ def logarithmic(ax: Axes, x: bool | Sequence[float] = False, y: bool | Sequence[
             if ticks is not True:
                 axis.set_ticks(list(ticks))
                 axis.set_ticks([], minor=True)
-            axis.set_major_formatter(_Plain())
-            axis.set_minor_formatter(NullFormatter())
-
-
-class _Plain(LogFormatterMathtext):
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
-        low, high = self.axis.get_view_interval()
-        plain = all(1e-3 <= v <= 1e5 for v in values if low <= v <= high)
-        return [f"{v:.6g}" for v in values] if plain else super().format_ticks(values)
+            axis.set_major_formatter(Plain())
+            axis.set_minor_formatter(Between())
 
 
 @styled
@@ -109,19 +102,7 @@ def png(fig: Figure, small: bool = False) -> bytes:
     """The figure as PNG bytes at 100 dots an inch. small=True spends 50 ms to make the file three times smaller."""
     raw = BytesIO()
     fig.savefig(raw, format="png", dpi=DPI, metadata={"Software": None})
-    return _smaller(raw) if small else raw.getvalue()
-
-
-def _smaller(raw: BytesIO) -> bytes:
-    """Without transparency, and with 256 colours where that changes no pixel by more than 16 of 255."""
-    from PIL import Image
-
-    image = Image.open(raw).convert("RGB")
-    few = image.quantize(256, kmeans=1, dither=Image.Dither.NONE)
-    error = np.abs(np.asarray(image, np.int16) - np.asarray(few.convert("RGB"), np.int16)).max()
-    out = BytesIO()
-    (few if error <= 16 else image).save(out, format="PNG", optimize=True)
-    return out.getvalue()
+    return smaller(raw) if small else raw.getvalue()
 
 
 def show(fig: Figure, *, alt: str) -> None:
@@ -134,20 +115,6 @@ def show(fig: Figure, *, alt: str) -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:  # only a figure made there is registered anywhere
         pyplot.close(fig)
-
-
-def publish_png(data: bytes, alt: str) -> None:
-    """Show PNG bytes with their text alternative; outside a notebook the alternative is printed."""
-    from base64 import b64encode
-
-    if not isinstance(alt, str) or len(alt.split()) < 3:
-        raise ValueError(f"alt={alt!r}: say in a sentence what the figure shows, for readers who cannot see it")
-    alt = " ".join(alt.split())
-    bundle = {"text/plain": f"[figure: {alt}]", "image/png": b64encode(data).decode()}
-    if in_notebook():
-        # JupyterLab drops the alternative of an image/png, so live it gets HTML; `run` does not store this copy
-        bundle["text/html"] = f'<img alt="{escape(alt)}" src="data:image/png;base64,{bundle["image/png"]}">'
-    publish(bundle, {"alt": alt, "image/png": {"alt": alt}})
 
 
 @styled
@@ -268,7 +235,7 @@ def losses(ax: Axes, steps: Iterable, colour: str = OURS, label: str | None = No
     window = max(1, min(window, len(loss) // 4))
     ax.plot(n, loss, color=colour, alpha=0.25, linewidth=1)
     ax.plot(n[window - 1 :], np.convolve(loss, np.ones(window) / window, "valid"), color=colour, label=label)
-    ax.set_yscale("log")
+    logarithmic(ax, y=True)
 
 
 @styled

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from . import plots
-from .display import in_notebook
+from .display import in_notebook, publish_png
 
 INTERVAL = 0.03  # seconds that changes are gathered before a redraw, so that a drag does not queue up
 
@@ -139,7 +139,7 @@ class Explorer:
             print("Without ipywidgets this is a picture only; `pip install ipywidgets` makes it live.")
         else:
             self._build(ipywidgets, specs)
-        plots.publish_png(self._strip(static), alt)
+        publish_png(self._strip(static), alt)
 
     def _ipython_display_(self) -> None:
         """Everything is shown already: as the last line of a cell this adds nothing."""
