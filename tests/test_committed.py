@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from canvaslab.lab import claims, course, stamp
+from canvaslab.lab.results import RESULTS
 from canvaslab.lab.stage import SECONDS
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
@@ -48,6 +49,14 @@ def test_on_stage_no_cell_lets_an_audience_wait(path):
     sources = {cell.id: cell.source for cell in nb.cells}
     for cell, seconds in stamp.read(nb)["slow_cells"].items():
         assert seconds <= SECONDS or re.search(r"\bshipped\(|\bship=", sources[cell]), (seconds, sources[cell])
+
+
+def test_what_it_loads_on_stage_was_made_by_its_code(path):
+    made = stamp.read(read(path))
+    for name, code in made["shipped"].items():
+        about = json.loads((RESULTS / f"{name}.json").read_text())
+        again = f"CANVASLAB_SHIP=1 python -m canvaslab run {path.name[:2]}"
+        assert (about["code"], about["tier"]) == (code, made["tier"]), f"{name} is older than the notebook: {again}"
 
 
 def test_no_error_and_nothing_on_stderr(path):

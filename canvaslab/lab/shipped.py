@@ -17,6 +17,7 @@ from .stage import limit
 
 LARGEST = 3_000_000  # bytes
 FIELDS = ("tier", "device", "seconds", "date", "code", "sha256")
+called: dict[str, str] = {}  # every name that this process asked for, with the hash of its code: stamps keep it
 
 Tree = dict[str, Any]  # of tensors and numbers, in dictionaries and lists, as deep as one likes
 
@@ -42,13 +43,14 @@ def shipped(
     shipped, ValueError for a tensor over 3 MB; both name it.
     """
     folder = folder or RESULTS
+    code = called[name] = _code(make, *depends)
     if os.environ.get("CANVASLAB_SHIP") == "1":
-        return _write(folder, name, make, _code(make, *depends))
+        return _write(folder, name, make, code)
     seconds = limit()
     if retrain or (retrain is None and seconds is None):
         return make()
     about, problem = _about(folder, name)
-    problem = problem or _other(about, _code(make, *depends))
+    problem = problem or _other(about, code)
     if problem:
         print(f"{name} {problem}, so this is made now.")
         return make()

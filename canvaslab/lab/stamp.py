@@ -69,7 +69,7 @@ def stamp(nb: Any, measured: dict, *, wall_seconds: float, tier: str) -> dict:
 
 
 def measured_here() -> dict:
-    """What only the running process knows: tier, seed, device, versions, CPU seconds, peak memory in MB.
+    """What only the running process knows: tier, seed, device, versions, CPU seconds, peak memory in MB, what ships.
 
     CPU seconds count this process from its start and its finished children, so imports are in.
     """
@@ -80,6 +80,7 @@ def measured_here() -> dict:
     from .. import __version__
     from . import tiers
     from .device import device_name
+    from .shipped import called
 
     return {
         "tier": None if tiers.current_seed() is None else tiers.current(),
@@ -90,6 +91,7 @@ def measured_here() -> dict:
         "python": platform.python_version(),
         "cpu_seconds": cpu_seconds,
         "peak_memory_mb": peak,
+        "shipped": dict(called),
         **gpu,
     }
 
