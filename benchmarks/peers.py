@@ -197,5 +197,5 @@ def missing(peer: Peer) -> str | None:
     """None where a peer can run; else one sentence that says why not and what to do."""
     if not peer.needs or importlib.util.find_spec(peer.needs):
         return None
-    return (f"not measured, for {peer.needs.replace('_', '-')} is not installed: "
-            "pip install --no-deps smalldiffusion denoising-diffusion-pytorch ema-pytorch.")
+    return (f"not measured, for {peer.needs.replace('_', '-')} is not installed: pip install \"canvaslab[bench]\", or, "
+            "beside a CPU-only torch, pip install --no-deps smalldiffusion denoising-diffusion-pytorch ema-pytorch.")
