@@ -193,6 +193,22 @@ def measure(variant, seed):
     return variant + 0.1 * seed
 
 
+def test_what_it_depends_on_counts_and_addresses_in_memory_do_not(ship, monkeypatch, capsys):
+    def load(*depends):
+        made.clear()
+        shipped("x", make, depends=depends, retrain=False, folder=ship)
+        return not made
+
+    class Thing:
+        pass
+
+    monkeypatch.setenv("CANVASLAB_SHIP", "1")
+    shipped("x", make, depends=(measure, {"a": [1.0, Thing()]}), folder=ship)
+    monkeypatch.delenv("CANVASLAB_SHIP")
+    assert load(measure, {"a": [1.0, Thing()]})
+    assert not load(other, {"a": [1.0, Thing()]}) and not load(measure, {"a": [2.0, Thing()]}) and not load()
+
+
 def test_a_comparison_ships_and_other_variants_are_run(tmp_path, monkeypatch, capsys):
     from sys import modules
 

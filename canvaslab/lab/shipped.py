@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -146,12 +147,15 @@ def _grow(value: Any, tensors: dict) -> Any:
 
 
 def _code(*parts: Any) -> str:
-    """Hash of functions' own sources, without what they call, and of other things' repr; looks into dicts and lists."""
+    """Hash of functions' own sources, without what they call, and of other things' repr; looks into dicts and lists.
+
+    Addresses in memory, which differ from run to run, do not count.
+    """
 
     def text(part: Any) -> str:
         if isinstance(part, dict | list | tuple):
             return "".join(map(text, part.items() if isinstance(part, dict) else part))
-        return getsource(part) if isfunction(part) else repr(part)
+        return getsource(part) if isfunction(part) else re.sub(r" at 0x[0-9a-f]+", "", repr(part))
 
     return sha256(text(parts).encode()).hexdigest()
 
