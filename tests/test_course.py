@@ -111,3 +111,17 @@ def test_the_readme_of_this_repository_is_up_to_date():
     if "<!-- map:begin -->" not in text:
         pytest.skip("README.md has no map yet")
     assert text == course.readme(text, ROOT / "notebooks"), "renew it: python -m canvaslab map --write"
+
+
+def test_the_map_that_newcomers_see_first_has_every_notebook():
+    """Its costs are those of its run; a notebook that was added or renamed since is what must not happen."""
+    path, *_ = sorted((ROOT / "notebooks").glob("00_*.ipynb"))
+    shown = [
+        output["data"].get("text/html", "")
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code" and "course.course()" in cell.source
+        for output in cell.outputs
+        if "data" in output
+    ]
+    linked = set(re.findall(r"[\w-]+\.ipynb", "".join(shown)))
+    assert linked == {p.name for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")}, "run it again: canvaslab run 00"
