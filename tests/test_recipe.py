@@ -82,7 +82,7 @@ def test_the_same_command_runs_two_processes_that_train_one_model(tmp_path):
 
 
 def test_a_batch_that_two_processes_cannot_share_gets_one_sentence(clothes, monkeypatch):
-    monkeypatch.setattr("accelerate.Accelerator", lambda: SimpleNamespace(num_processes=2))
+    monkeypatch.setattr("accelerate.Accelerator", lambda **_: SimpleNamespace(num_processes=2))
     with pytest.raises(ValueError, match="batch of 9 was given to 2 processes"):
         recipe.fit(clothes, batch=9)
 

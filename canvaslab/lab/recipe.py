@@ -88,27 +88,37 @@ def build(net: str, channels: int, classes: int, size: int = 32) -> nn.Module:
     return make(**{**kinds[net].PRESETS[net], "channels": channels, "classes": classes, "size": size})
 
 
+def quick(device: torch.device) -> None:
+    """Let torch take its time once, and less of it ever after, where shapes stay the same: on a GPU, cuDNN tries out
+    its convolutions, and what is left in float32 is multiplied as TF32. For the whole process; elsewhere nothing."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+
+
 def fit(data: str | Task = "fashion-mnist", net: str = "s", steps: int = 2000, batch: int = 64,
         folder: str | Path | None = None, save_every: int = 500, seed: int = 0, compile: bool = False,
         progress: bool = True) -> Denoiser:
     """Train from a seed, or from the last checkpoint in ``folder``; returns the averaged denoiser, in eval mode.
 
     data: a name, or a `Task`. batch: images in a step, of all processes together. compile: worth it on a GPU, and for
-    minutes of training only. The others as in `task`, `build` and `train`. Errors: ValueError for a batch that the
-    processes cannot share.
+    minutes of training only. The others as in `task`, `build` and `train`. The precision is `train`'s choice (bfloat16
+    on a GPU), whatever accelerate is configured for. Errors: ValueError for a batch that the processes cannot share.
     """
     from accelerate import Accelerator
 
     from ..data import Batches
-    acc = Accelerator()
+    acc = Accelerator(mixed_precision="no")
     if batch % acc.num_processes:
         raise ValueError(f"a batch of {batch} was given to {acc.num_processes} processes; give a multiple of them")
-    images = data if isinstance(data, Task) else task(data)
+    quick(acc.device)
+    with acc.main_process_first():  # one process downloads and decodes, the others read what it kept
+        images = data if isinstance(data, Task) else task(data)
     torch.manual_seed(seed)
     model = Denoiser(build(net, images.x.shape[1], len(images.classes)), SCALINGS).to(acc.device)
     ema = EMA(model)
     if compile:
-        model.compile()
+        model.compile(dynamic=False)
     batches = Batches((images.x.to(acc.device), images.y.to(acc.device)), batch // acc.num_processes, seed=seed)
     loss = RecipeLoss(images, mirror=images.x.shape[1] == 3)
     for _ in train(model, batches, loss, recipe_optimizer(model), steps, lr=warmup_flat_decay(steps), ema=ema,
