@@ -419,4 +419,10 @@ WRONG = {
 
 ALSO_RIGHT = {
     "03": {"midpoint": [midpoint(between=lambda s, t: (s + t) / 2)]},
+    "08": {
+        "paired": [
+            lambda usual, ours: (usual / ours).median(),
+            lambda usual, ours: (usual / ours).log().mean().exp(),
+        ]
+    },
 }

@@ -158,11 +158,11 @@ def _(answer):
     return same(torch.as_tensor(answer(usual * busy, ours * busy)), torch.as_tensor(answer(usual, ours)))
 
 
-@paired.must("every round counts: one slow round of ours lowers the ratio",
+@paired.must("no round decides alone: five slow rounds of ours in six make it slower",
              "the best round alone is luck: use them all")
 def _(answer):
     usual = torch.ones(6, dtype=torch.float64)
-    return bool(torch.as_tensor(answer(usual, _t(1, 1, 1, 1, 1, 8))) < 0.99)
+    return bool(torch.as_tensor(answer(usual, _t(1, 8, 8, 8, 8, 8))) < 0.9)
 
 
 EXERCISES = (tokens, scale_latents, joined, speedup, paired)
