@@ -19,6 +19,7 @@ from canvaslab.lab import EMA, cosine_decay, recipe_optimizer, train, warmup_fla
 from canvaslab.nets import UNet
 from canvaslab.nets.unet import PRESETS
 
+ABLATION = "ablation: our net, diffusers' loop"
 MEAN, STD = 0.2860, 0.3530  # of Fashion-MNIST's training images in [0, 1]
 
 
@@ -185,11 +186,11 @@ def imported(module: str):
 PEERS = {  # settings: the best of those tried, see README.md
     "canvaslab": Peer(ours, {}),
     "diffusers": Peer(diffusers_loop, {"lr": 2.5e-3, "solver": {"thresholding": True}}),
-    "diffusers' loop on our net": Peer(
-        diffusers_loop, {"own_net": False, "batch": 32, "lr": 2.5e-3, "solver": {"thresholding": True}}),
     "smalldiffusion": Peer(smalldiffusion_loop, {"batch": 32, "lr": 1.5e-3}, needs="smalldiffusion"),
     "denoising-diffusion-pytorch": Peer(
         lucidrains_loop, {"lr": 3e-3}, needs="denoising_diffusion_pytorch", guided=False),
+    ABLATION: Peer(  # no peer, but our recipe taken away from our net
+        diffusers_loop, {"own_net": False, "batch": 32, "lr": 2.5e-3, "solver": {"thresholding": True}}),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import imports, report, sampling, training
-from benchmarks.peers import PEERS, Arm, Peer, missing
+from benchmarks.peers import ABLATION, PEERS, Arm, Peer, missing
 from canvaslab.diffusion import Mixture, euler, heun, noise
 
 FOLDER = Path(training.__file__).parent
@@ -87,7 +87,7 @@ def test_a_missing_peer_is_one_sentence_and_the_others_run():
 def test_the_race_runs_and_its_page_says_what_happened():
     tiny = {"widths": (8, 16), "batch": 4, "levels": 2}
     peers = {name: Peer(PEERS[name].make, PEERS[name].settings | tiny)
-             for name in ("canvaslab", "diffusers", "diffusers' loop on our net")}
+             for name in ("canvaslab", "diffusers", ABLATION)}
     part = training.measure(training.Judge(20, reference=500), 0.2, range(2), peers | {
         "absent": Peer(None, {}, needs="no_such_peer")})
     assert list(part["arms"]) == list(peers) and list(part["missing"]) == ["absent"]
