@@ -68,9 +68,9 @@ def scheduled(optimizer, lr: float, share: Callable[[], float]) -> None:
         group["lr"] = lr * cosine_decay(1000, warmup=0.05)(int(999 * min(1.0, share())))
 
 
-def ours(x: Tensor, y: Tensor, seed: int, share: Callable[[], float], widths=PRESETS["s"]["widths"], batch=32, w=2.0,
+def ours(x: Tensor, y: Tensor, seed: int, share: Callable[[], float], widths=PRESETS["s"]["widths"], batch=48, w=2.0,
          levels=10) -> Arm:
-    """The recipe of notebook 04."""
+    """The recipe of notebook 04, with its best batch here: equally near as 32, and more images a second."""
     torch.manual_seed(seed)
     scalings, law = EDM(sigma_data=0.5), noise.LogNormal(mean=-1.0, std=1.2)
     model = Denoiser(UNet(size=28, widths=widths, classes=10), scalings)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from canvaslab.diffusion import Mixture, adams_bashforth, dpmpp_2m, euler, ghvb, last, noise, sample, unipc
-from canvaslab.diffusion.multistep import adams_weights, exponential_weights
+from canvaslab.diffusion.multistep import adams_weights, blended_weights, exponential_weights
 
 F64 = torch.float64
 
@@ -161,6 +161,22 @@ def test_unipc_has_its_order_and_the_corrector_one_more(order, correct):
     assert math.log2(errors[0] / errors[1]) > min(order + correct, 3) - 0.3
 
 
+def test_the_blend_has_order_3():
+    errors = [far_from_exact(lambda: unipc(blend=True), n) for n in (40, 80)]
+    assert math.log2(errors[0] / errors[1]) > 2.7
+
+
+def test_the_blend_of_two_guesses_lies_between_dpmpp_2m_and_the_polynomial():
+    levels, t = list(torch.tensor([1.0, 1.6], dtype=F64)), torch.tensor(0.7, dtype=F64)
+    mixed, exact = blended_weights(levels, levels[0], t), exponential_weights(levels, levels[0], t)
+    x, older, newer = torch.randn(3, 4, dtype=F64)
+    solver, guesses = dpmpp_2m(), iter((older, newer))
+    solver(lambda x, sigma: next(guesses), x, levels[1], levels[0])
+    theirs, _ = solver(lambda x, sigma: next(guesses), x, levels[0], t)
+    ours = t * x + exact[0] * newer + exact[1] * older
+    assert torch.allclose(t * x + mixed[0] * newer + mixed[1] * older, (theirs + ours) / 2)
+
+
 def test_one_guess_is_euler_and_two_are_near_dpmpp_2m():
     assert far_from_exact(lambda: unipc(1, False), 20) == pytest.approx(far_from_exact(lambda: euler, 20), rel=1e-6)
     assert far_from_exact(lambda: unipc(2, False), 40) == pytest.approx(far_from_exact(dpmpp_2m, 40), rel=0.2)
@@ -177,3 +193,5 @@ def test_unipc_ends_on_the_guess_and_forgets_another_trajectory():
     assert torch.equal(*end)
     with pytest.raises(ValueError, match="got order=4, correct=True"):
         unipc(4)
+    with pytest.raises(ValueError, match="blend goes with order=2"):
+        unipc(3, blend=True)
